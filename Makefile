@@ -1,0 +1,44 @@
+# `make help` lists everything. Only Python 3.11+, make and a package index are needed; the rest is made here.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+MEMBERS := libs/common libs/simulator libs/cli services/gateway services/vault services/verifier
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help up demo test check protos locks clean env
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+up: $(READY) ## start the whole stack on loopback, bind a sample key, stay up until Ctrl-C
+	@$(BIN)/strongroom up
+
+demo: $(READY) ## the same, and exit 0 once the sample key is connected
+	@$(BIN)/strongroom demo
+
+test: $(READY) ## every test, on real servers (under 10 minutes on 2 cores)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## what CI checks: format, lint, types, import rules, protos, locks
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/protos.py --check
+	$(BIN)/python scripts/locks.py --check
+
+protos: $(READY) ## regenerate the code of protos/
+	$(BIN)/python scripts/protos.py
+
+locks: $(READY) ## resolve the hashed requirements of each member anew
+	$(BIN)/python scripts/locks.py
+
+clean: ## remove the environment and the caches (the state in .strongroom stays)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+env: $(READY) ## make the environment only
+
+$(READY): requirements/bootstrap.txt requirements/dev.txt $(MEMBERS:%=%/pyproject.toml)
+	@$(PYTHON) scripts/environment.py $(VENV) $(MEMBERS)
+	@touch $@

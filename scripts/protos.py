@@ -1,0 +1,50 @@
+"""Generate the Python code of protos/ into libs/common/src, or with --check fail when it is not what is committed."""
+
+import filecmp
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PROTOS = ROOT / "protos"
+TARGET = ROOT / "libs" / "common" / "src"
+
+
+def generate(target: Path) -> None:
+    """Run protoc with the Python, gRPC and stub generators."""
+    files = [str(path.relative_to(PROTOS)) for path in sorted(PROTOS.rglob("*.proto"))]
+    outputs = [f"--{kind}_out={target}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTOS}", *outputs, *files]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # protoc looks there for the stub generators
+    subprocess.run(command, check=True, cwd=PROTOS, env={**os.environ, "PATH": path})  # noqa: S603  our own arguments
+    for path in list(target.rglob("*_pb2_grpc.py*")):
+        # A proto file without a service yields an empty module: not worth committing.
+        if "Stub" not in path.read_text():
+            path.unlink()
+    (target / "strongroom" / "py.typed").touch()
+
+
+def main() -> int:
+    """Generate in place, or compare with a fresh generation."""
+    subprocess.run([str(Path(sys.executable).parent / "buf"), "lint"], check=True, cwd=ROOT)  # noqa: S603
+    if "--check" not in sys.argv[1:]:
+        generate(TARGET)
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        generate(Path(folder))
+        fresh = {path.relative_to(folder) for path in Path(folder).rglob("*.py*")}
+        committed = {
+            path.relative_to(TARGET) for path in (TARGET / "strongroom").rglob("*.py*") if path.parent.name != "__pycache__"
+        }
+        different = fresh ^ committed | {
+            path for path in fresh & committed if not filecmp.cmp(Path(folder) / path, TARGET / path, shallow=False)
+        }
+        for path in sorted(different):
+            sys.stderr.write(f"{path} is not what protos/ generates: run `make protos`\n")
+        return 1 if different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
