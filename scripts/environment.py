@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def run(*command: str) -> None:
     """Run one step; on failure print its last lines and one line that says what to do."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603  our own arguments
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.stderr.write("\n".join((done.stdout + done.stderr).strip().splitlines()[-5:]) + "\n")
         sys.exit("Could not install the packages: is a Python package index reachable (try `pip download six`)?")
@@ -19,7 +19,9 @@ def run(*command: str) -> None:
 def main(target: Path, members: list[str]) -> None:
     """Create `target`, install the locked packages, then the members themselves."""
     if sys.version_info < (3, 11):  # noqa: UP036  this file is what an older Python meets first
-        sys.exit(f"Strongroom needs Python 3.11 or newer; this is {sys.version.split()[0]}. Try `make PYTHON=python3.11`.")
+        sys.exit(
+            f"Strongroom needs Python 3.11 or newer; this is {sys.version.split()[0]}. Try `make PYTHON=python3.11`."
+        )
     sys.stderr.write("Making the environment (once, about half a minute)…\n")
     python = target / "bin" / "python"
     if not python.exists():

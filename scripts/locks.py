@@ -22,7 +22,7 @@ def resolve(source: Path, target: Path, previous: Path, *options: str) -> None:
     skip = [word for name in OWN for word in ("--no-emit-package", name)]
     command = [sys.executable, "-m", "uv", "pip", "compile", str(source), "-o", str(target), *options, *skip]
     command += ["--quiet", "--universal", "--generate-hashes", "--python-version", "3.11", "--no-header"]
-    subprocess.run(command, check=True, cwd=ROOT)  # noqa: S603  our own arguments
+    subprocess.run(command, check=True, cwd=ROOT)
 
 
 def write(folder: Path) -> list[tuple[Path, Path]]:

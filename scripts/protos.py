@@ -17,8 +17,8 @@ def generate(target: Path) -> None:
     files = [str(path.relative_to(PROTOS)) for path in sorted(PROTOS.rglob("*.proto"))]
     outputs = [f"--{kind}_out={target}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
     command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTOS}", *outputs, *files]
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # protoc looks there for the stub generators
-    subprocess.run(command, check=True, cwd=PROTOS, env={**os.environ, "PATH": path})  # noqa: S603  our own arguments
+    search = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # protoc looks there for the stub generators
+    subprocess.run(command, check=True, cwd=PROTOS, env={**os.environ, "PATH": search})
     for path in list(target.rglob("*_pb2_grpc.py*")):
         # A proto file without a service yields an empty module: not worth committing.
         if "Stub" not in path.read_text():
@@ -28,7 +28,7 @@ def generate(target: Path) -> None:
 
 def main() -> int:
     """Generate in place, or compare with a fresh generation."""
-    subprocess.run([str(Path(sys.executable).parent / "buf"), "lint"], check=True, cwd=ROOT)  # noqa: S603
+    subprocess.run([str(Path(sys.executable).parent / "buf"), "lint"], check=True, cwd=ROOT)
     if "--check" not in sys.argv[1:]:
         generate(TARGET)
         return 0
@@ -36,7 +36,9 @@ def main() -> int:
         generate(Path(folder))
         fresh = {path.relative_to(folder) for path in Path(folder).rglob("*.py*")}
         committed = {
-            path.relative_to(TARGET) for path in (TARGET / "strongroom").rglob("*.py*") if path.parent.name != "__pycache__"
+            path.relative_to(TARGET)
+            for path in (TARGET / "strongroom").rglob("*.py*")
+            if path.parent.name != "__pycache__"
         }
         different = fresh ^ committed | {
             path for path in fresh & committed if not filecmp.cmp(Path(folder) / path, TARGET / path, shallow=False)

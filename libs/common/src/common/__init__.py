@@ -1,0 +1,1 @@
+"""What every Strongroom service shares. Nothing here knows Vault, an exchange or REST."""

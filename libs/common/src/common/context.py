@@ -1,0 +1,36 @@
+"""Own what travels beside a request: its id and its W3C trace, never a secret."""
+
+import re
+import secrets
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+
+from common.ids import REQUEST_ID
+
+TRACEPARENT: Final = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """One request's id (ours or the caller's, if it fits the grammar) and its `traceparent`."""
+
+    request_id: str
+    traceparent: str
+
+    @property
+    def trace_id(self) -> str:
+        """Return the 32 hex digits of the trace."""
+        return self.traceparent.split("-")[1]
+
+
+def accept(request_id: str | None, traceparent: str | None) -> RequestContext:
+    """Take over what the caller sent where it is well-formed, and make the rest."""
+    if not request_id or not REQUEST_ID.fullmatch(request_id):
+        request_id = secrets.token_hex(16)
+    if not traceparent or not TRACEPARENT.fullmatch(traceparent):
+        traceparent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    return RequestContext(request_id, traceparent)
+
+
+current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)

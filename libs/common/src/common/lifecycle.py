@@ -1,0 +1,44 @@
+"""Own how a process starts and ends: one event loop, one stop signal, a drain with a deadline."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
+
+import uvloop
+
+from common import logs
+
+GRACE_S: Final = 10.0
+
+
+def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    """Run `main(stopping)` until it returns. SIGTERM and SIGINT set `stopping`; `main` then drains and returns."""
+
+    async def supervised() -> None:
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        await main(stopping)
+
+    uvloop.run(supervised())
+
+
+async def until(stopping: asyncio.Event, period: float, action: Callable[[], Awaitable[None]]) -> None:
+    """Run `action` every `period` seconds until `stopping`; its errors are logged and do not end the loop."""
+    while not stopping.is_set():
+        try:
+            await action()
+        except Exception as error:  # noqa: BLE001  a periodic duty goes on whatever one round met
+            logs.get().error("periodic_action_failed", error=type(error).__name__, where=logs.places(error))
+        await pause(stopping, period)
+
+
+async def pause(stopping: asyncio.Event, seconds: float) -> None:
+    """Wait `seconds`, or less when `stopping` is set."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stopping.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,34 @@
+"""Own the health port: grpc.health.v1 in plaintext, alone on its port, because probes bring no certificate."""
+
+from typing import Final
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio
+
+SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class Health:
+    """Answer liveness (service `live`) as long as the process turns, and readiness (service ``) as it was told."""
+
+    def __init__(self, address: str) -> None:
+        self._servicer = aio.HealthServicer()
+        self._server = grpc.aio.server()
+        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, self._server)
+        self._server.add_insecure_port(address)
+
+    async def start(self) -> None:
+        """Listen; live at once, ready when told."""
+        await self._servicer.set("live", SERVING)
+        await self.ready(False)
+        await self._server.start()
+
+    async def ready(self, yes: bool) -> None:
+        """Set what a readiness probe is told."""
+        await self._servicer.set("", SERVING if yes else NOT_SERVING)
+
+    async def stop(self) -> None:
+        """Stop answering."""
+        await self._server.stop(0)

@@ -1,0 +1,146 @@
+"""Own the server's edge: who may call which method, deadlines, request context, and the mapping of errors.
+
+A method that is missing from the caller table stops the server from starting. The text of an error outside the family
+never leaves the process.
+"""
+
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, Final
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+
+from common import context, logs
+from common.errors import Internal, InvalidArgument, PermissionDenied, StrongroomError
+from common.rpc.errors import to_rpc
+from common.rpc.tls import Identity
+
+Callers = Mapping[str, frozenset[str]]
+ServicerContext = grpc.aio.ServicerContext[Any, Any]
+Register = Callable[[grpc.aio.Server], None]
+
+NAMESPACE: Final = "strongroom"
+MAX_MESSAGE: Final = 1 << 20
+OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    ("grpc.so_reuseport", 0),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+)
+
+peer: ContextVar[str] = ContextVar("peer")
+
+
+def authorization(rpc: ServicerContext) -> str | None:
+    """Return the `authorization` metadata of the call, if it was sent exactly once."""
+    values = [value for key, value in rpc.invocation_metadata() or () if key == "authorization"]
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else None
+
+
+class Edge(grpc.aio.ServerInterceptor):
+    """Admit, place in context, and translate errors for every method of a server."""
+
+    def __init__(self, callers: Callers, trust_domain: str) -> None:
+        self._callers = callers
+        self._spiffe = re.compile(rf"spiffe://{re.escape(trust_domain)}/ns/{NAMESPACE}/sa/([a-z-]+)")
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Wrap the method's handler; unknown methods stay unknown."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        method = handler_call_details.method
+        codecs = (handler.request_deserializer, handler.response_serializer)
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(self._unary(method, handler.unary_unary), *codecs)
+        if handler.unary_stream:
+            return grpc.unary_stream_rpc_method_handler(self._stream(method, handler.unary_stream), *codecs)
+        raise TypeError(f"{method} has a shape that the edge does not guard")
+
+    def _unary(self, method: str, behaviour: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def guarded(request: Any, rpc: ServicerContext) -> Any:
+            started = time.monotonic()
+            try:
+                self._enter(method, rpc)
+                return await behaviour(request, rpc)
+            except StrongroomError as error:
+                await self._refuse(method, rpc, error, started)
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:  # noqa: BLE001  the last line of defence: nothing else may reach the caller
+                await self._refuse(method, rpc, _unexpected(method, error), started)
+
+        return guarded
+
+    def _stream(self, method: str, behaviour: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+        async def guarded(request: Any, rpc: ServicerContext) -> AsyncIterator[Any]:
+            started = time.monotonic()
+            try:
+                self._enter(method, rpc)
+                async for item in behaviour(request, rpc):
+                    yield item
+            except StrongroomError as error:
+                await self._refuse(method, rpc, error, started)
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:  # noqa: BLE001  as above
+                await self._refuse(method, rpc, _unexpected(method, error), started)
+
+        return guarded
+
+    def _enter(self, method: str, rpc: ServicerContext) -> None:
+        """Set the request context, then find out who calls and whether they may."""
+        metadata = {key: value for key, value in rpc.invocation_metadata() or () if isinstance(value, str)}
+        context.current.set(context.accept(metadata.get("x-request-id"), metadata.get("traceparent")))
+        name = self._peer(rpc)
+        if name not in self._callers[method]:
+            raise PermissionDenied("caller_not_allowed", "This workload may not call this method.")
+        peer.set(name)
+        if rpc.time_remaining() is None:
+            raise InvalidArgument("deadline_required", "Set a deadline on the call.")
+
+    def _peer(self, rpc: ServicerContext) -> str:
+        for raw in rpc.auth_context().get("peer_spiffe_id", ()):
+            match = self._spiffe.fullmatch(raw.decode("ascii", "replace") if isinstance(raw, bytes) else raw)
+            if match:
+                return match[1]
+        return ""
+
+    @staticmethod
+    async def _refuse(method: str, rpc: ServicerContext, error: StrongroomError, started: float) -> None:
+        elapsed = round((time.monotonic() - started) * 1000, 1)
+        logs.get().info("rpc_refused", method=method, kind=error.kind, reason=error.reason, duration_ms=elapsed)
+        code, text, trailing = to_rpc(error)
+        await rpc.abort(code, text, trailing)
+
+
+def _unexpected(method: str, error: Exception) -> Internal:
+    logs.get().error("rpc_failed", method=method, error=type(error).__name__, where=logs.places(error))
+    return Internal()
+
+
+def build(
+    address: str,
+    identity: Identity,
+    callers: Callers,
+    trust_domain: str,
+    services: Sequence[tuple[ServiceDescriptor, Register]],
+) -> grpc.aio.Server:
+    """Return a server listening on `address` (mTLS), not yet started; raise ValueError for a method without callers."""
+    for descriptor, _ in services:
+        for method in descriptor.methods:
+            if f"/{descriptor.full_name}/{method.name}" not in callers:
+                raise ValueError(f"nobody is named who may call {descriptor.full_name}/{method.name}")
+    server = grpc.aio.server(interceptors=[Edge(callers, trust_domain)], options=OPTIONS)
+    for _, register in services:
+        register(server)
+    server.add_secure_port(address, identity.server())
+    return server

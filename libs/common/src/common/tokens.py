@@ -1,0 +1,113 @@
+"""Own who the caller is: an RFC 9068 access token becomes a Caller, or nothing at all.
+
+Algorithms are fixed, keys come only from the configured set, and every claim that decides anything must be there, once,
+in the right type. Never log a token or a part of it.
+"""
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+
+from common import strict_json
+from common.clock import Clock
+from common.errors import PermissionDenied, Unauthenticated
+from common.ids import TENANT_ID
+
+AUDIENCE: Final = "strongroom"
+ALGORITHMS: Final = ["ES256", "RS256"]
+TYPES: Final = ("at+jwt", "application/at+jwt")
+LEEWAY_S: Final = 30
+LIMIT: Final = 8192
+SCOPES: Final = frozenset(
+    ["bindings:read", "bindings:write", "requests:execute", "requests:sign", "audit:read", "admin"]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: one tenant, the subject of its token, what it may do, and until when (Unix seconds)."""
+
+    tenant: str
+    subject: str
+    client: str
+    scopes: frozenset[str]
+    expires_at: int
+
+    def require(self, scope: str) -> None:
+        """Raise PermissionDenied unless the token carries `scope`."""
+        if scope not in self.scopes:
+            raise PermissionDenied("insufficient_scope", f"The access token lacks the scope {scope}.", scope=scope)
+
+
+class TokenVerifier:
+    """Check access tokens of one issuer against a JWKS file, which is read again when an unknown key id appears."""
+
+    def __init__(self, issuer: str, jwks_file: Path, clock: Clock) -> None:
+        self._issuer = issuer
+        self._file = jwks_file
+        self._clock = clock
+        self._loaded_at = 0.0
+        self._keys = self._load()
+
+    def verify(self, authorization: str | None) -> Caller:
+        """Return the caller named by an `Authorization: Bearer …` value; raise Unauthenticated otherwise."""
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not token or len(token) > LIMIT:
+            raise Unauthenticated()
+        try:
+            return self._caller(self._claims(token))
+        except (JoseError, ValueError, TypeError, KeyError, RecursionError):
+            raise Unauthenticated("invalid_token", "The access token is not valid.") from None
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        header = strict_json.loads(_segment(token))
+        if header.get("typ") not in TYPES or "crit" in header:
+            raise ValueError("not an access token")
+        self._refresh(header["kid"])
+        signed = jws.deserialize_compact(token, self._keys, algorithms=ALGORITHMS)
+        claims = strict_json.loads(signed.payload)
+        if not isinstance(claims, dict):
+            raise TypeError("claims")
+        return claims
+
+    def _caller(self, claims: dict[str, Any]) -> Caller:
+        now = self._clock.unix()
+        expires, issued, starts = claims["exp"], claims["iat"], claims.get("nbf", 0)
+        for moment in (expires, issued, starts):
+            if type(moment) is not int:
+                raise TypeError("times are whole seconds")
+        if expires <= now - LEEWAY_S or issued > now + LEEWAY_S or starts > now + LEEWAY_S or expires <= issued:
+            raise ValueError("not now")
+        if claims["iss"] != self._issuer or claims["aud"] != AUDIENCE:
+            raise ValueError("not for us")
+        words = [_text(claims[name]) for name in ("sub", "client_id", "jti", "tenant", "scope")]
+        subject, client, _, tenant, scope = words
+        if not TENANT_ID.fullmatch(tenant):
+            raise ValueError("tenant")
+        return Caller(tenant, subject, client, frozenset(scope.split(" ")) & SCOPES, expires)
+
+    def _refresh(self, kid: object) -> None:
+        known = any(key.kid == kid for key in self._keys.keys)
+        if not known and self._file.stat().st_mtime != self._loaded_at:
+            self._keys = self._load()
+
+    def _load(self) -> KeySet:
+        self._loaded_at = self._file.stat().st_mtime
+        return KeySet.import_key_set(json.loads(self._file.read_text()))
+
+
+def _segment(token: str) -> bytes:
+    head = token.split(".", 1)[0]
+    return base64.urlsafe_b64decode(head + "=" * (-len(head) % 4))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError("a text is required")
+    return value
