@@ -1,0 +1,93 @@
+"""One API key as the exchange knows it, with the account behind it. Immutable: a change makes a new Account, so
+that a request sees one state from start to end. Never shows a credential in its repr."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Final, Literal
+
+from simulator.signature import Verifier
+
+Mode = Literal["classic", "unified", "hybrid", "upgrading", "switching"]
+
+AUTHORITIES: Final = frozenset(
+    (
+        *("coor", "coow", "cpor", "cpow", "stor", "stow", "smor", "smow", "ttor", "ttow", "wtor", "wtow"),
+        *("wwow", "chor", "chow", "p2pr", "p2p", "p2pw", "taxr", "taxw", "pllr", "pllw"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """Which of two spellings an account's replies use, where Bitget's own sources disagree."""
+
+    ips: Literal["text", "list", "null"] = "text"
+    perm_type: Literal["underscore", "hyphen"] = "underscore"
+    parent_id: Literal["text", "number", "null"] = "text"
+    success: Literal["msg", "message"] = "msg"
+    lists: Literal["null", "empty"] = "empty"
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """An amount of one coin in one wallet."""
+
+    available: Decimal
+    frozen: Decimal
+
+    @property
+    def total(self) -> Decimal:
+        return self.available + self.frozen
+
+
+Wallet = Mapping[str, Holding]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An API key, its rights and its owner's wallets. `seen_ip` replaces the caller's address, so that a loopback
+    caller can pretend."""
+
+    name: str
+    api_key: str
+    passphrase: str = field(repr=False)
+    verifier: Verifier = field(repr=False)
+    uid: str
+    secret_key: str = field(default="", repr=False)
+    public_key_pem: str = field(default="", repr=False)
+    parent_id: str = ""
+    mode: Mode = "unified"
+    demo: bool = False
+    authorities: tuple[str, ...] = ()
+    permissions: tuple[str, ...] = ()
+    perm_type: Literal["read_only", "read_and_write"] = "read_and_write"
+    ips: tuple[str, ...] = ()
+    seen_ip: str = ""
+    spot: Wallet = field(default_factory=dict)
+    futures: Wallet = field(default_factory=dict)
+    funding: Wallet = field(default_factory=dict)
+    style: Style = Style()
+    expect: str = ""
+
+    @property
+    def classic(self) -> bool:
+        return self.mode == "classic"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A right an endpoint needs: any one of `tokens`, in words for the refusal; `write` also needs a read-write
+    unified key."""
+
+    words: str
+    tokens: frozenset[str]
+    write: bool = False
+
+    def granted(self, account: Account) -> bool:
+        """Tell whether the key has the right; classic keys carry it in `authorities`, unified ones in `permissions`."""
+        if account.classic:
+            return not self.tokens.isdisjoint(account.authorities)
+        if self.write and account.perm_type != "read_and_write":
+            return False
+        return not self.tokens.isdisjoint(account.permissions)

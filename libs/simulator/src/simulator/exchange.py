@@ -1,0 +1,72 @@
+"""The exchange's whole state: keys, faults, limits, prices and the log of what was received. One event loop owns
+it; no I/O here."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from simulator.accounts import Account
+from simulator.clock import Clock, now_ms
+from simulator.faults import Fault, Faults
+from simulator.limits import Limits
+
+LOG_SIZE = 1000
+LOGGED_BODY = 16 * 1024  # bytes kept of each body, so that the log is bounded too
+
+DEFAULT_PRICES = {"USDT": Decimal(1), "USDC": Decimal(1), "BTC": Decimal(65000), "ETH": Decimal(3200)}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One received request and what it was answered; `code` is the exchange code, or the fault's kind."""
+
+    number: int
+    at_ms: int
+    peer: str
+    account: str
+    method: str
+    target: str
+    headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
+    body: bytes = field(repr=False)
+    status: int
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What an exchange starts with, and returns to on reset. Prices are USD for one coin; a coin without one is
+    worth nothing."""
+
+    accounts: tuple[Account, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    limits_enforced: bool = True
+    prices: Mapping[str, Decimal] = field(default_factory=lambda: DEFAULT_PRICES)
+
+
+class Exchange:
+    """A Bitget in memory. `accounts` is keyed by API key; change it freely, each request reads it once."""
+
+    def __init__(self, setup: Setup | None = None, clock: Clock = now_ms) -> None:
+        self._setup = setup or Setup()
+        self.clock = clock
+        self.prices = self._setup.prices
+        self.faults = Faults()
+        self.limits = Limits()
+        self.reset()
+
+    def reset(self) -> None:
+        """Return to the state at the start: accounts, faults, limits and an empty log."""
+        self.accounts: dict[str, Account] = {account.api_key: account for account in self._setup.accounts}
+        self.faults.replace([replace(fault) for fault in self._setup.faults])
+        self.limits.enforced = self._setup.limits_enforced
+        self.limits.clear()
+        self.log: deque[Seen] = deque(maxlen=LOG_SIZE)
+        self.received = 0
+
+    def named(self, name: str) -> Account:
+        """Return the account with this name; KeyError when there is none."""
+        for account in self.accounts.values():
+            if account.name == name:
+                return account
+        raise KeyError(name)

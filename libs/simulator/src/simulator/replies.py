@@ -1,0 +1,238 @@
+"""What the two account families answer to their reads (bitget.md 2.2-2.4). Numbers are text; the account's style
+picks between spellings where the sources differ. Reads only: nothing here changes an account."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from simulator.accounts import Account, Holding, Wallet
+from simulator.codes import Refusal
+from simulator.exchange import Exchange
+
+REGISTERED_MS: Final = "1672531200000"
+CATEGORIES: Final = frozenset(("SPOT", "MARGIN", "USDT-FUTURES", "USDC-FUTURES", "COIN-FUTURES"))
+MARGIN_COINS: Final = {"USDT-FUTURES": "USDT", "USDC-FUTURES": "USDC", "COIN-FUTURES": ""}
+NOTHING: Final = Holding(Decimal(0), Decimal(0))
+
+_IDLE: Final = (  # fields of a futures account that holds no position
+    *("crossedRiskRate", "unrealizedPL", "crossedUnrealizedPL", "isolatedUnrealizedPL"),
+    *("crossedMargin", "isolatedMargin", "unionMm", "coupon"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An authenticated, permitted call: what a reply is made from."""
+
+    exchange: Exchange
+    account: Account
+    params: Mapping[str, str]
+    body: bytes = b""
+
+    def chosen(self, name: str, options: frozenset[str]) -> str:
+        """Return a required parameter in upper case; 40019 when missing, 40020 when it is none of the options."""
+        value = self.params.get(name, "").upper()
+        if not value:
+            raise Refusal("40019", name)
+        if value not in options:
+            raise Refusal("40020", name)
+        return value
+
+
+def unified_info(call: Call) -> dict[str, Any]:
+    account = call.account
+    word = account.perm_type if account.style.perm_type == "underscore" else account.perm_type.replace("_", "-")
+    return {
+        "userId": account.uid,
+        "inviterId": None,
+        "parentId": _parent(account),
+        "channelCode": "",
+        "channel": "",
+        "ips": _ips(account),
+        "permType": word,
+        "permissions": list(account.permissions),
+        "regisTime": REGISTERED_MS,
+    }
+
+
+def unified_assets(call: Call) -> dict[str, Any]:
+    """One pool: spot and futures money together, non-zero coins only."""
+    pool = _pool(call.account)
+    prices = call.exchange.prices
+    equity = sum((holding.total * prices.get(coin, Decimal(0)) for coin, holding in pool.items()), Decimal(0))
+    totals = dict.fromkeys(("unrealisedPnl", "usdtUnrealisedPnl", "btcUnrealizedPnl", "mmr", "imr", "mgnRatio"), "0")
+    return {
+        "accountEquity": _number(equity),
+        "usdtEquity": _number(equity / prices["USDT"]),
+        "btcEquity": _number(equity / prices["BTC"]),
+        "effEquity": _number(equity),
+        "positionMgnRatio": "0",
+        **totals,
+        "assets": [_unified_asset(coin, held, prices.get(coin, Decimal(0))) for coin, held in pool.items()],
+    }
+
+
+def unified_funding(call: Call) -> list[dict[str, str]]:
+    return [
+        {
+            "coin": coin,
+            "balance": _number(held.total),
+            "available": _number(held.available),
+            "frozen": _number(held.frozen),
+        }
+        for coin, held in call.account.funding.items()
+    ]
+
+
+def unified_settings(call: Call) -> dict[str, Any]:
+    account = call.account
+    return {
+        "uid": account.uid,
+        "accountMode": account.mode,
+        "assetMode": "union",
+        "holdMode": "one_way_mode",
+        "stpMode": "none",
+        "symbolConfigList": _empty_list(account),
+        "coinConfigList": _empty_list(account),
+    }
+
+
+def unified_positions(call: Call) -> dict[str, Any]:
+    call.chosen("category", CATEGORIES)
+    return {"list": _empty_list(call.account)}
+
+
+def classic_info(call: Call) -> dict[str, Any]:
+    account = call.account
+    return {
+        "userId": account.uid,
+        "inviterId": "",
+        "channelCode": "",
+        "channel": "",
+        "ips": _ips(account),
+        "authorities": list(account.authorities),
+        "parentId": _parent(account),
+        "traderType": "not_trader",
+        "regisTime": REGISTERED_MS,
+    }
+
+
+def classic_spot(call: Call) -> list[dict[str, str]]:
+    wanted = call.params.get("coin", "").upper()
+    everything = call.params.get("assetType", "hold_only") == "all"
+    now = str(call.exchange.clock())
+    return [
+        {
+            "coin": coin,
+            "available": _number(held.available),
+            "frozen": _number(held.frozen),
+            "locked": "0",
+            "limitAvailable": "0",
+            "uTime": now,
+        }
+        for coin, held in call.account.spot.items()
+        if (not wanted or coin == wanted) and (everything or held.total)
+    ]
+
+
+def classic_futures(call: Call) -> list[dict[str, Any]]:
+    """One entry for each margin coin; COIN-FUTURES covers every coin but the two stable ones."""
+    product = call.chosen("productType", frozenset(MARGIN_COINS))
+    if coin := MARGIN_COINS[product]:
+        return [_futures_account(coin, call.account.futures.get(coin, NOTHING), call.exchange.prices)]
+    coins = (item for item in call.account.futures.items() if item[0] not in MARGIN_COINS.values())
+    return [_futures_account(coin, held, call.exchange.prices) for coin, held in coins]
+
+
+def classic_overview(call: Call) -> list[dict[str, str]]:
+    account = call.account
+    wallets: dict[str, Wallet] = {"spot": account.spot, "futures": account.futures, "funding": account.funding}
+    return [
+        {"accountType": name, "usdtBalance": _number(_in_usdt(wallets.get(name, {}), call.exchange.prices))}
+        for name in ("spot", "futures", "funding", "earn", "bots", "margin")
+    ]
+
+
+def classic_funding(call: Call) -> list[dict[str, str]]:
+    prices = call.exchange.prices
+    return [
+        {
+            "coin": coin,
+            "available": _number(held.available),
+            "frozen": _number(held.frozen),
+            "usdtValue": _number(_in_usdt({coin: held}, prices)),
+        }
+        for coin, held in call.account.funding.items()
+    ]
+
+
+def _unified_asset(coin: str, held: Holding, price: Decimal) -> dict[str, str]:
+    return {
+        "coin": coin,
+        "equity": _number(held.total),
+        "usdValue": _number(held.total * price),
+        "balance": _number(held.total),
+        "available": _number(held.available),
+        "debt": "0",
+        "locked": _number(held.frozen),
+    }
+
+
+def _futures_account(coin: str, held: Holding, prices: Mapping[str, Decimal]) -> dict[str, Any]:
+    available, total = _number(held.available), _number(held.total)
+    in_usdt = _in_usdt({coin: held}, prices)
+    return {
+        "marginCoin": coin,
+        "locked": _number(held.frozen),
+        "available": available,
+        "crossedMaxAvailable": available,
+        "isolatedMaxAvailable": available,
+        "maxTransferOut": available,
+        "accountEquity": total,
+        "usdtEquity": _number(in_usdt),
+        "btcEquity": _number(in_usdt * prices["USDT"] / prices["BTC"]),
+        "unionTotalMargin": total,
+        "unionAvailable": available,
+        "assetList": [],
+        "assetMode": "single",
+        **dict.fromkeys(_IDLE, "0"),
+    }
+
+
+def _pool(account: Account) -> dict[str, Holding]:
+    pool = {coin: held for coin, held in account.spot.items() if held.total}
+    for coin, held in account.futures.items():
+        if held.total:
+            base = pool.get(coin, NOTHING)
+            pool[coin] = Holding(base.available + held.available, base.frozen + held.frozen)
+    return pool
+
+
+def _in_usdt(wallet: Wallet, prices: Mapping[str, Decimal]) -> Decimal:
+    usd = sum((held.total * prices.get(coin, Decimal(0)) for coin, held in wallet.items()), Decimal(0))
+    return usd / prices["USDT"]
+
+
+def _ips(account: Account) -> str | list[str] | None:
+    if account.style.ips == "list":
+        return list(account.ips)
+    if account.style.ips == "null" and not account.ips:
+        return None
+    return ",".join(account.ips)
+
+
+def _parent(account: Account) -> str | int | None:
+    if account.style.parent_id == "number":
+        return int(account.parent_id or 0)
+    if account.style.parent_id == "null" and not account.parent_id:
+        return None
+    return account.parent_id
+
+
+def _empty_list(account: Account) -> list[Any] | None:
+    return None if account.style.lists == "null" else []
+
+
+def _number(amount: Decimal) -> str:
+    return format(amount.quantize(Decimal("1e-12")).normalize() + 0, "f") if amount else "0"
