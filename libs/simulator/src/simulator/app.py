@@ -2,6 +2,7 @@
 logs what it received. State lives in Exchange; who may do what is decided in checks and the endpoint table."""
 
 import asyncio
+import contextlib
 import json
 import re
 import socket
@@ -46,7 +47,7 @@ class App:
         account = checks.find(self._exchange.accounts, request)
         weather = self._weather(request, account)
         if weather.delay:
-            await asyncio.sleep(weather.delay)
+            await _pause(weather.delay, receive)
         fault = weather.fault
         if fault is not None and fault.kind == "reset":
             self._record(request, account, 0, "reset")
@@ -178,6 +179,18 @@ async def _send(reply: Reply, send: Send) -> None:
     await send({"type": "http.response.body", "body": reply.body})
 
 
+async def _pause(seconds: float, receive: Receive) -> None:
+    """Wait, but not longer than the caller does."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await _gone(receive)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 async def _reset(scope: Scope, receive: Receive) -> None:
     """Cut the connection with a TCP reset; under a foreign server, fail instead."""
     extension = scope.get("extensions", {}).get(RESET_EXTENSION)
@@ -187,5 +200,4 @@ async def _reset(scope: Scope, receive: Receive) -> None:
     if (sock := transport.get_extra_info("socket")) is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    await _gone(receive)
