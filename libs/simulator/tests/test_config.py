@@ -36,6 +36,7 @@ def test_yaml_text_and_a_file_give_the_same_exchange(tmp_path: Path) -> None:
         ("    balances: {spot: {USDT: -1}}", "zero or more"),
         ("    balances: {savings: {}}", "unknown field 'savings'"),
         ("    parent_id: 7", "quotes"),
+        ("    parent_id: seven", "digits"),
         ("    style: {ips: tuple}", "ips must be one of"),
         ("    public_key_pem: x", "one of secret_key and public_key_pem"),
     ],
@@ -85,6 +86,17 @@ def test_faults_limits_and_prices_are_read() -> None:
     assert not exchange.limits.enforced
     assert str(exchange.prices["SOL"]) == "150"
     assert (exchange.faults.active[0].seconds, exchange.faults.active[0].times) == (0.5, 3)
+
+
+def test_limits_turned_off_stay_off_after_a_reset() -> None:
+    exchange = load(ONE, limits=False)
+    exchange.reset()
+    assert not exchange.limits.enforced
+
+
+def test_what_is_not_yaml_is_refused_in_one_line() -> None:
+    with pytest.raises(ConfigError, match="not YAML"):
+        load("accounts: [\n")
 
 
 def test_an_account_shows_no_credential_in_its_repr(make_account: Callable[..., Account]) -> None:

@@ -81,6 +81,13 @@ async def test_accounts_hide_their_credentials_unless_asked(sides: Sides) -> Non
             assert secret in opened
 
 
+async def test_what_was_shown_can_be_written_back_without_losing_the_credentials(sides: Sides) -> None:
+    caller, control, account = sides
+    shown = (await control.get(f"/accounts/{account.api_key}")).json()
+    assert (await control.put(f"/accounts/{account.api_key}", json=shown)).status_code == 200
+    assert await caller.code(INFO) == "00000"
+
+
 async def test_faults_are_set_shown_and_removed(sides: Sides) -> None:
     caller, control, _ = sides
     shown = await control.put("/faults", json={"faults": [{"kind": "storm", "path": INFO}]})

@@ -22,9 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     be used."""
     options = _parser().parse_args(argv)
     try:
-        exchange = load(options.config)
-        if options.no_limits:
-            exchange.limits.enforced = False
+        exchange = load(options.config, limits=not options.no_limits)
         uvloop.run(_serve(exchange, options))
     except (ConfigError, OSError) as error:
         sys.stderr.write(f"simulator: {error}\n")

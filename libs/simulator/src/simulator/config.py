@@ -2,7 +2,7 @@
 name. A message here never repeats a value, since values may be credentials."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from decimal import Decimal, InvalidOperation
 from importlib.resources import files
 from ipaddress import AddressValueError, IPv4Address
@@ -43,15 +43,15 @@ class ConfigError(ValueError):
     """The configuration is wrong; the text names the field and what it must be, never a value."""
 
 
-def load(source: str | Path | None = None) -> Exchange:
+def load(source: str | Path | None = None, *, limits: bool = True) -> Exchange:
     """Return an exchange set up from a YAML file or YAML text (text has a line break); without a source, from the
-    packaged sample."""
+    packaged sample. `limits=False` turns request limits off, whatever the source says."""
     text = source if isinstance(source, str) and "\n" in source else Path(source or SAMPLE).read_text(encoding="utf-8")
     try:
-        document = yaml.safe_load(text)
+        parsed = setup(yaml.safe_load(text))
     except yaml.YAMLError as error:
         raise ConfigError("the configuration is not YAML") from error
-    return Exchange(setup(document))
+    return Exchange(parsed if limits else replace(parsed, limits_enforced=False))
 
 
 def setup(document: Any) -> Setup:
@@ -78,6 +78,8 @@ def account(value: Any) -> Account:
     known: dict[str, Any] = {name: _text(given[name], name) for name in _TEXTS if name in given}
     known |= {name: _texts(given[name], name) for name in _LISTS if name in given}
     known |= {name: _choice(given[name], name, options) for name, options in _CHOICES.items() if name in given}
+    if not all(known.get(name, "").isdecimal() for name in ("uid", "parent_id") if known.get(name)):
+        raise ConfigError("uid and parent_id must be digits")
     _check_addresses((*known.get("ips", ()), *filter(None, [known.get("seen_ip")])))
     known |= _wallets(given.get("balances", {}))
     return Account(

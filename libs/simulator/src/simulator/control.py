@@ -66,6 +66,7 @@ class _Control:
         if given.get("api_key", api_key) != api_key:
             raise ConfigError("api_key must be the one in the path")
         known = self._exchange.accounts.get(api_key)
+        given = {name: value for name, value in given.items() if value != HIDDEN}
         account = config.account({**_base(known, given), **given, "api_key": api_key})
         self._exchange.accounts[api_key] = account
         return JSONResponse(_shown(account, request), status_code=200 if known else 201)
