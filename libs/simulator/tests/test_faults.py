@@ -1,5 +1,6 @@
 """Faults as a caller meets them."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -103,6 +104,16 @@ async def test_latency_adds_up_and_leaves_the_answer_alone(serve: Serve, make_ac
     weather = exchange.faults.weather(INFO, "one", "bg_one")
     assert (round(weather.delay, 3), weather.fault and weather.fault.kind) == (0.05, "storm")
     assert await caller.code(INFO) == "429"
+
+
+async def test_a_key_deleted_while_its_request_is_delayed_is_unknown(serve: Serve, make_account: Make) -> None:
+    exchange, caller = serve(make_account())
+    exchange.faults.replace([Fault("latency", seconds=0.05, times=1)])
+    waiting = asyncio.create_task(caller.code(INFO))
+    while exchange.faults.active[0].times:
+        await asyncio.sleep(0)
+    exchange.accounts.clear()
+    assert await waiting == "40037"
 
 
 async def test_under_a_foreign_server_a_reset_is_a_connection_error(serve: Serve, make_account: Make) -> None:

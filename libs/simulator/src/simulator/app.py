@@ -48,6 +48,7 @@ class App:
         weather = self._weather(request, account)
         if weather.delay:
             await _pause(weather.delay, receive)
+            account = checks.find(self._exchange.accounts, request)  # it may have changed meanwhile
         fault = weather.fault
         if fault is not None and fault.kind == "reset":
             self._record(request, account, 0, "reset")
