@@ -1,0 +1,109 @@
+"""The `strongroom` command. Thin: reads settings, runs the stack, turns an error into one line and exit status 1."""
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+from cli.processes import LaunchError
+from cli.screen import Screen
+from cli.settings import LaunchSettings
+
+if TYPE_CHECKING:
+    from cli.stack import Stack
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Strongroom on one machine.")
+EVERYTHING = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+WATCH_PERIOD = 0.5
+
+
+class Stopped(BaseException):
+    """Somebody asked us to end: Ctrl-C, SIGTERM, or the terminal is gone."""
+
+
+@app.command()
+def up() -> None:
+    """Start the whole stack, bind a sample key, stay up until Ctrl-C."""
+    raise typer.Exit(_run(stay=True))
+
+
+@app.command()
+def demo() -> None:
+    """Start the whole stack, bind a sample key, exit 0 once it is connected."""
+    raise typer.Exit(_run(stay=False))
+
+
+@app.command(context_settings=EVERYTHING)
+def simulator(context: typer.Context) -> None:
+    """Run the Bitget simulator alone; `strongroom simulator --help` lists its options."""
+    from simulator.__main__ import main as simulate  # noqa: PLC0415  the other commands start faster without it
+
+    raise typer.Exit(simulate(context.args))
+
+
+def _run(*, stay: bool) -> int:
+    """Run the stack; return 0, or 1 when it cannot run (one line says why) or a demo's sample is not connected."""
+    screen = Screen()
+    try:
+        with _stoppable():
+            return _launch(LaunchSettings.from_environment(), screen, stay=stay)
+    except Stopped:
+        screen.line("Stopped.")
+        return 0 if stay else 1
+    except LaunchError as error:
+        sys.stderr.write(f"strongroom: {error}\n")
+        return 1
+
+
+def _launch(settings: LaunchSettings, screen: Screen, *, stay: bool) -> int:
+    from cli.stack import Stack  # noqa: PLC0415  a wrong setting is told faster without it
+
+    with Stack(settings, screen.progress) as stack:
+        with screen.busy("Starting Strongroom"):
+            stack.start()
+        connected = _bind_sample(stack, screen)
+        if stay:
+            screen.line(f"REST  {stack.description['gateway_url']}/v1")
+            screen.line(f"Everything else is in {stack.file}. Ctrl-C stops it all.")
+            while True:
+                stack.revive()
+                time.sleep(WATCH_PERIOD)
+    return 0 if connected else 1
+
+
+def _bind_sample(stack: "Stack", screen: Screen) -> bool:
+    """Bind the first sample key; tell whether it is connected. With a real exchange there is nothing to bind."""
+    from cli.sample import SampleClient  # noqa: PLC0415
+
+    if not stack.description["sample_keys"]:
+        screen.line("No sample key is bound on a real exchange.")
+        return True
+    client = SampleClient(stack.description["gateway_url"], stack.description["tenants"][0]["token"], screen)
+    binding = client.connect(stack.description["sample_keys"][0])
+    screen.details(binding)
+    return bool(binding["status"] == "connected" and not binding.get("stale"))
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Turn the signals that ask us to end into Stopped, so that every `finally` runs."""
+
+    def stop(_number: int, _frame: object) -> NoReturn:
+        raise Stopped
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    yield
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Bind the sample key as any client would: over REST, with an idempotency key, following the event stream.
+
+It uses nothing but the public contract; the key and the token are never printed.
+"""
+
+import hashlib
+import itertools
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx
+
+from cli.processes import LaunchError
+from cli.screen import Screen
+
+PATIENCE = 30.0  # seconds for a verdict
+Binding = dict[str, Any]
+
+
+class SampleClient:
+    """One tenant's REST client for the sample binding."""
+
+    def __init__(self, gateway_url: str, token: str, screen: Screen) -> None:
+        headers = {"Authorization": f"Bearer {token}"}
+        self._http = httpx.Client(base_url=gateway_url, headers=headers, timeout=PATIENCE, trust_env=False)
+        self._screen = screen
+
+    def connect(self, key: Mapping[str, str]) -> Binding:
+        """Bind `key` (or find it bound and have it verified again), show every status, and return the verdict.
+
+        Returns the binding as it is after PATIENCE when no verdict arrives; raises LaunchError for a refused call.
+        """
+        try:
+            with self._http:
+                return self._connect(key)
+        except httpx.TransportError as error:
+            raise LaunchError(f"The gateway did not answer ({type(error).__name__}).") from None
+
+    def _connect(self, key: Mapping[str, str]) -> Binding:
+        binding = self._bind(key)
+        if binding["status"] != "pending":
+            self._screen.line("The sample key is bound already; it is verified again.")
+            self._screen.status(key["name"], binding)
+            self._call("POST", f"/v1/bindings/{binding['id']}/verify")
+        return self._follow(key["name"], binding)
+
+    def _bind(self, key: Mapping[str, str]) -> Binding:
+        """Bind under a key of its own; after a revocation under the next one."""
+        credential = {name: key[name] for name in ("api_key", "secret_key", "passphrase")}
+        body = {
+            "exchange": "bitget",
+            "label": key["name"],
+            "subject": f"sample-{key['name']}",
+            "scopes": ["spot", "futures"],
+            "credential": credential,
+        }
+        for attempt in itertools.count():
+            name = hashlib.sha256(f"{key['name']} {key['api_key']} {attempt}".encode()).hexdigest()[:32]
+            answer = self._call("POST", "/v1/bindings", json=body, headers={"Idempotency-Key": f"sample-{name}"})
+            binding = self._read(answer["id"])
+            if binding["status"] != "revoked":
+                return binding
+        raise AssertionError("unreachable")
+
+    def _follow(self, name: str, before: Binding) -> Binding:
+        """Show each status until a verdict newer than `before` is in."""
+        deadline = time.monotonic() + PATIENCE
+        shown: tuple[object, ...] = ()
+        binding = before
+        for binding in self._states(before["id"], deadline):
+            state = (binding["status"], binding.get("reason"), binding.get("stale"))
+            if state != shown:
+                self._screen.status(name, binding)
+                shown = state
+            if binding["status"] != "pending" and binding["last_verified_at"] != before["last_verified_at"]:
+                break
+        return binding
+
+    def _states(self, binding_id: str, deadline: float) -> Iterator[Binding]:
+        """Yield the binding now, and again at each event or heartbeat until `deadline` (monotonic seconds)."""
+        path = f"/v1/bindings/{binding_id}/events"
+        with self._http.stream("GET", path, headers={"Accept": "text/event-stream"}) as stream:
+            if not stream.is_success:
+                stream.read()
+                raise LaunchError(_problem("GET", path, stream))
+            yield self._read(binding_id)
+            for line in stream.iter_lines():
+                if line.startswith(("data:", ":")):
+                    yield self._read(binding_id)
+                if time.monotonic() > deadline:
+                    return
+
+    def _read(self, binding_id: str) -> Binding:
+        return self._call("GET", f"/v1/bindings/{binding_id}")
+
+    def _call(self, method: str, path: str, **options: Any) -> Binding:
+        """Make one call; a 409 of a key that is bound already answers with the existing binding's id."""
+        answer = self._http.request(method, path, **options)
+        if answer.status_code == httpx.codes.CONFLICT and "binding_id" in answer.json():
+            return {"id": answer.json()["binding_id"]}
+        if not answer.is_success:
+            raise LaunchError(_problem(method, path, answer))
+        body: Binding = answer.json() if answer.content else {}
+        return body
+
+
+def _problem(method: str, path: str, answer: httpx.Response) -> str:
+    """Return what a problem document says, in one line."""
+    try:
+        told = answer.json()
+        words = f"{told.get('code')}: {told.get('detail')} (request {told.get('request_id')})"
+    except json.JSONDecodeError:
+        words = "no explanation"
+    return f"{method} {path} answered {answer.status_code}, {words}"

@@ -1,0 +1,45 @@
+"""The launcher's own settings, read from STRONGROOM_* variables; the children's settings are made in `services`."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from cli.processes import LaunchError
+
+NAMES = {"STRONGROOM_HOME", "STRONGROOM_PORT", "STRONGROOM_BITGET_URL", "STRONGROOM_EGRESS_IPS"}
+SIMULATED_EGRESS = "127.0.0.1"  # where the simulator sees our requests come from
+
+
+@dataclass(frozen=True)
+class LaunchSettings:
+    """Where state lives, the gateway's port, the exchange (None: the simulator), the published egress addresses."""
+
+    home: Path
+    port: int
+    bitget_url: str | None
+    egress_ips: str
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read the four variables; raises LaunchError naming one that is unknown or wrong."""
+        unknown = sorted(name for name in environment if name.startswith("STRONGROOM_") and name not in NAMES)
+        if unknown:
+            raise LaunchError(f"Unknown setting {unknown[0]}; the launcher knows {', '.join(sorted(NAMES))}.")
+        bitget_url = environment.get("STRONGROOM_BITGET_URL") or None
+        if bitget_url and (urlsplit(bitget_url).scheme not in {"http", "https"} or not urlsplit(bitget_url).hostname):
+            raise LaunchError("STRONGROOM_BITGET_URL must be an http or https URL.")
+        return cls(
+            home=Path(environment.get("STRONGROOM_HOME") or ".strongroom"),
+            port=_port(environment.get("STRONGROOM_PORT") or "8080"),
+            bitget_url=bitget_url,
+            egress_ips=environment.get("STRONGROOM_EGRESS_IPS") or ("" if bitget_url else SIMULATED_EGRESS),
+        )
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise LaunchError("STRONGROOM_PORT must be a port number between 1 and 65535.")
+    return int(text)
