@@ -6,7 +6,7 @@ that ids of an emptied or replaced Redis are never confused with ours. Writing b
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -74,19 +74,27 @@ class EventHub:
         self._redis = redis
         self._readers: dict[str, set[_Subscriber]] = {}
         self._feeds: dict[str, asyncio.Task[None]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
 
-    async def subscribe(self, tenant: str, after: str | None = None) -> AsyncIterator[Item]:
+    async def subscribe(
+        self, tenant: str, after: str | None = None, joined: asyncio.Event | None = None
+    ) -> AsyncGenerator[Item, None]:
         """Yield the tenant's events: those after the event id `after` first, then live, each once.
 
         A Reset is yielded where history is gone. The iterator ends when the reader falls too far behind; it may
-        then resume. Raises InvalidArgument for a malformed `after`, Unavailable when Redis cannot be asked.
+        then resume. `joined` is set once no later event can be missed. Raises InvalidArgument for a malformed
+        `after`, Unavailable when Redis cannot be asked.
         """
         wanted = parse_id(after) if after else None
         subscriber = _Subscriber()
         await self._join(tenant, subscriber)
         try:
-            last = "0-0"
-            for last, item in await self._backlog(tenant, wanted):  # noqa: B007  the last id goes on below
+            # A feed shared with other readers may lag behind what this one has seen elsewhere.
+            last = wanted[1] if wanted else "0-0"
+            backlog = await self._backlog(tenant, wanted)
+            if joined is not None:
+                joined.set()
+            for last, item in backlog:  # noqa: B007  the last id goes on below
                 yield item
             while not subscriber.lost:
                 stream_id, item = await subscriber.queue.get()
@@ -100,9 +108,9 @@ class EventHub:
 
     async def close(self) -> None:
         """End every blocking read."""
-        for task in self._feeds.values():
-            task.cancel()
-        await asyncio.gather(*self._feeds.values(), return_exceptions=True)
+        for tenant in list(self._feeds):
+            self._end(tenant)
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
     async def _backlog(self, tenant: str, wanted: tuple[str, str] | None) -> list[tuple[str, Item]]:
         if wanted is None:
@@ -138,9 +146,15 @@ class EventHub:
         readers.discard(subscriber)
         if not readers:
             self._readers.pop(tenant, None)
-            task = self._feeds.pop(tenant, None)
-            if task is not None:
-                task.cancel()
+            self._end(tenant)
+
+    def _end(self, tenant: str) -> None:
+        task = self._feeds.pop(tenant, None)
+        if task is not None:
+            task.cancel()
+            # Kept until it has ended: it still has a connection to give back.
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
 
     async def _position(self, tenant: str) -> tuple[bytes | None, str]:
         async with self._redis.pipeline(transaction=True) as batch:

@@ -67,7 +67,7 @@ class TokenVerifier:
 
     def _claims(self, token: str) -> dict[str, Any]:
         header = strict_json.loads(_segment(token))
-        if header.get("typ") not in TYPES or "crit" in header:
+        if not isinstance(header, dict) or header.get("typ") not in TYPES or "crit" in header:
             raise ValueError("not an access token")
         self._refresh(header["kid"])
         signed = jws.deserialize_compact(token, self._keys, algorithms=ALGORITHMS)
