@@ -1,0 +1,99 @@
+"""Own the flows of a binding's life as the REST edge sees them: bind, verify, revoke, show, balances.
+
+Vault is the record and decides; the verifier's part is best effort except where the caller asked for a verdict.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from common.errors import BindingRevoked, StrongroomError, Unavailable
+from common.ids import binding_id
+from strongroom.types.v1 import binding_pb2 as pb
+
+from gateway import resource, schemas
+from gateway.auth import Session
+from gateway.problems import Problem
+from gateway.services import Services
+
+BALANCES_AGE_S: Final = 30.0
+BALANCES_WAIT_S: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A binding as it is answered: the resource, and the record's revision for the ETag."""
+
+    binding: schemas.Binding
+    revision: int
+
+
+async def bind(services: Services, session: Session, key: str, wanted: schemas.BindRequest, wait_s: int) -> Shown:
+    """Store the credential, have it verified, and return the binding after at most `wait_s` seconds more."""
+    record = await services.vault.bind(session.authorization, key, wanted)
+    if record.verdict.status in (pb.STATUS_UNSPECIFIED, pb.STATUS_PENDING):
+        await services.verifier.try_submit(session.authorization, record.id, wait_s)
+        if wait_s:
+            record = await _described_or(services, session, record)
+    return await show(services, session, record)
+
+
+async def describe(services: Services, session: Session, identifier: str) -> pb.Binding:
+    """Return the tenant's record; raise NotFound alike for a malformed, a random and a foreign id."""
+    return await services.vault.describe(session.authorization, binding_id(identifier))
+
+
+async def show(services: Services, session: Session, record: pb.Binding) -> Shown:
+    """Return the resource of a record with what was last observed of it."""
+    seen = await services.verifier.get(session.authorization, record.id)
+    return Shown(resource.binding(record, seen, services.clock.unix()), record.revision)
+
+
+async def verify(services: Services, session: Session, identifier: str, wait_s: int) -> tuple[Shown, bool]:
+    """Ask for a fresh verdict; return the binding and whether the verdict came within `wait_s` seconds."""
+    record = await _living(services, session, identifier)
+    verified = await services.verifier.submit(session.authorization, record.id, wait_s)
+    if verified:
+        record = await describe(services, session, identifier)
+    return await show(services, session, record), verified
+
+
+async def revoke(services: Services, session: Session, identifier: str) -> None:
+    """End a binding; the verifier is told only so that the event comes at once."""
+    await services.vault.revoke(session.authorization, binding_id(identifier))
+    await services.verifier.try_submit(session.authorization, identifier)
+
+
+async def balances(services: Services, session: Session, identifier: str) -> schemas.Balances:
+    """Return balances at most 30 s old, verifying first if need be; raise Problem when there are none to be had."""
+    record = await _living(services, session, identifier)
+    seen = await services.verifier.get(session.authorization, record.id)
+    if not _fresh(services, seen):
+        await services.verifier.submit(session.authorization, record.id, BALANCES_WAIT_S)
+        seen = await services.verifier.get(session.authorization, record.id)
+    held = resource.balances(seen) if seen is not None and _fresh(services, seen) else None
+    if held is not None:
+        return held
+    if seen is None or seen.stale:
+        raise Unavailable("balances_unavailable", "The exchange cannot be asked for balances.", retry_after=10)
+    raise Problem("binding_not_connected")
+
+
+def _fresh(services: Services, seen: pb.Observation | None) -> bool:
+    if seen is None or not seen.HasField("balances"):
+        return False
+    return services.clock.unix() - seen.balances.as_of.ToMilliseconds() / 1000 <= BALANCES_AGE_S
+
+
+async def _living(services: Services, session: Session, identifier: str) -> pb.Binding:
+    record = await describe(services, session, identifier)
+    if record.verdict.status == pb.STATUS_REVOKED:
+        raise BindingRevoked()
+    return record
+
+
+async def _described_or(services: Services, session: Session, known: pb.Binding) -> pb.Binding:
+    """Return the record as it is now, or as it was when the bind succeeded: the bind itself has succeeded."""
+    try:
+        return await describe(services, session, known.id)
+    except StrongroomError:
+        return known

@@ -1,0 +1,166 @@
+"""Own the outermost layer of the app: what is refused before any route looks at it, and what every answer carries.
+
+Decides on the raw request only. Logs one line for each request: route template, never the path, query or a header.
+"""
+
+import asyncio
+import re
+from collections import Counter
+from typing import Final
+from urllib.parse import parse_qsl
+
+from common import context, logs
+from common.clock import Clock
+from common.ids import BINDING_ID
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway import problems
+from gateway.metrics import Metrics
+from gateway.problems import Problem
+
+BODY_BYTES: Final = 65_536
+BODY_S: Final = 10.0
+CLIENT_GONE: Final = 499
+
+_ONCE: Final = frozenset(
+    [b"host", b"authorization", b"content-length", b"content-type", b"idempotency-key", b"last-event-id"]
+)
+_SECRET_NAMES: Final = frozenset(
+    [
+        "secret",
+        "secret_key",
+        "secretkey",
+        "passphrase",
+        "api_key",
+        "apikey",
+        "token",
+        "access_token",
+        "password",
+        "authorization",
+    ]
+)
+_HOST: Final = re.compile(rb"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+# Spellings that two readers of a path understand differently. None of our paths has any.
+_ODD_PATH: Final = re.compile(
+    rb"//|/\.{1,2}(/|$)|[;\\]|%(2[ef5]|5c|3b|[01][0-9a-f]|7f)|%(?![0-9a-f]{2})|[^!-~]", re.IGNORECASE
+)
+
+
+class ClientGone(Exception):
+    """The client went away before its body was complete."""
+
+
+def admit(scope: Scope) -> None:
+    """Raise Problem for a request that could be read in two ways, or that has a secret in its URL."""
+    if _ODD_PATH.search(scope["raw_path"]):
+        raise Problem("not_found")
+    names = Counter(name for name, _ in scope["headers"])
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    wrong_host = len(hosts) != 1 or not _HOST.fullmatch(hosts[0])
+    if wrong_host or any(names[name] > 1 for name in _ONCE) or {b"content-length", b"transfer-encoding"} <= set(names):
+        raise Problem("malformed_request", headers={"Connection": "close"})
+    for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True):
+        if name.strip().lower().replace("-", "_") in _SECRET_NAMES:
+            raise Problem("secret_in_query")
+
+
+async def read_body(scope: Scope, receive: Receive) -> bytes:
+    """Return the whole body; raise Problem when it is too large or too slow, ClientGone when it is cut."""
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    if not length.isdigit() or int(length[:12]) > BODY_BYTES:
+        raise Problem("body_too_large")
+    body, more = bytearray(), True
+    try:
+        async with asyncio.timeout(BODY_S):
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
+                if len(body) > BODY_BYTES:
+                    raise Problem("body_too_large")
+    except TimeoutError:
+        raise Problem("request_timeout", headers={"Connection": "close"}) from None
+    return bytes(body)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives the body that was read, and then waits for the client to go."""
+    pending = [body]
+
+    async def replayed() -> Message:
+        if pending:
+            return {"type": "http.request", "body": pending.pop(), "more_body": False}
+        return await receive()
+
+    return replayed
+
+
+class _Answer:
+    """The way out: adds what every answer carries, and remembers how it went."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._headers = [
+            (b"x-request-id", request_id.encode()),
+            (b"cache-control", b"no-store"),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), *self._headers]
+        await self._send(message)
+
+
+class Edge:
+    """Admit, limit, place in context, answer every failure as a problem, record."""
+
+    def __init__(self, app: ASGIApp, clock: Clock, metrics: Metrics) -> None:
+        self._app = app
+        self._clock = clock
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        started = self._clock.monotonic()
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        request = context.accept(headers.get(b"x-request-id"), headers.get(b"traceparent"))
+        context.current.set(request)
+        answer = _Answer(send, request.request_id)
+        try:
+            await self._serve(scope, receive, answer)
+        except ClientGone:
+            answer.status = CLIENT_GONE
+        except Exception as error:  # noqa: BLE001  the last line of defence: nothing else may reach the caller
+            logs.get().error("request_failed", error=type(error).__name__, where=logs.places(error))
+            if not answer.status:
+                await problems.response(Problem("internal"))(scope, receive, answer.send)
+        finally:
+            self._record(scope, answer.status or CLIENT_GONE, self._clock.monotonic() - started)
+
+    async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        try:
+            admit(scope)
+            body = await read_body(scope, receive)
+        except Problem as problem:
+            await problems.response(problem)(scope, receive, answer.send)
+            return
+        await self._app(scope, _replay(body, receive), answer.send)
+
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        binding = scope.get("path_params", {}).get("binding_id", "")
+        self._metrics.record(route, scope["method"], status, seconds)
+        logs.get().info(
+            "request",
+            method=scope["method"],
+            path=route,
+            status=status,
+            duration_ms=round(seconds * 1000, 1),
+            tenant=scope.get("tenant"),
+            binding=binding if BINDING_ID.fullmatch(binding) else None,
+        )

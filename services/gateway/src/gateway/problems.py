@@ -1,0 +1,163 @@
+"""Own every error answer: RFC 9457 problems with a closed, documented list of codes.
+
+A problem never holds a value that the caller sent, and nothing that an exception says about itself.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from common import context, errors
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+MEDIA_TYPE: Final = "application/problem+json"
+URN: Final = "urn:strongroom:problem:"
+RETRY_AFTER_S: Final = 2.0  # what a client is told when the service that failed named no time
+
+# code: (status, title, what the person is told unless the error knows better)
+TYPES: Final[Mapping[str, tuple[int, str, str]]] = {
+    "malformed_request": (400, "Malformed request", "The request is not well-formed HTTP."),
+    "malformed_json": (400, "Malformed JSON", "The body is not one JSON value, or is nested too deeply."),
+    "duplicate_key": (400, "Duplicate JSON name", "The body has an object with the same name twice."),
+    "secret_in_query": (
+        400,
+        "Secret in the URL",
+        "Credentials must never be part of a URL. Consider this one exposed.",
+    ),
+    "invalid_parameter": (400, "Invalid parameter", "A query parameter or header is not valid."),
+    "unauthenticated": (401, "Not authenticated", "A valid access token is required."),
+    "invalid_token": (401, "Invalid access token", "The access token is not valid."),
+    "permission_denied": (403, "Not allowed", "This is not allowed."),
+    "insufficient_scope": (403, "Scope missing", "The access token lacks a scope."),
+    "policy_refused": (403, "Refused by policy", "The policy does not allow this exchange call."),
+    "not_found": (404, "Not found", "There is nothing here, or it is not yours."),
+    "method_not_allowed": (405, "Method not allowed", "This resource does not know the method."),
+    "request_timeout": (408, "Request too slow", "The body did not arrive in time."),
+    "already_bound": (409, "Already bound", "This API key is already bound."),
+    "binding_revoked": (409, "Binding revoked", "This binding has been revoked."),
+    "binding_not_connected": (409, "Binding not connected", "The exchange does not accept this key at the moment."),
+    "revision_changed": (409, "Changed meanwhile", "The binding changed meanwhile: read it again."),
+    "body_too_large": (413, "Body too large", "The body is larger than 64 KiB."),
+    "unsupported_media_type": (415, "Unsupported media type", "The body must be application/json in UTF-8."),
+    "invalid_request": (422, "Invalid request", "Some fields are not valid."),
+    "idempotency_key_reused": (
+        422,
+        "Idempotency-Key reused",
+        "This Idempotency-Key was used before with a different request.",
+    ),
+    "too_many_requests": (429, "Too many requests", "Too many requests."),
+    "too_many_streams": (429, "Too many streams", "This tenant has as many event streams open as it may."),
+    "headers_too_large": (431, "Headers too large", "The request line and headers are too large."),
+    "internal": (500, "Internal error", "Something went wrong on our side."),
+    "unavailable": (503, "Unavailable", "The service is not available at the moment."),
+    "events_unavailable": (503, "Events unavailable", "Events are not available at the moment."),
+    "balances_unavailable": (503, "Balances unavailable", "The exchange cannot be asked for balances at the moment."),
+    "deadline_exceeded": (
+        504,
+        "Timed out",
+        "The time for this call ran out; it may have had an effect. Repeat it with the same Idempotency-Key.",
+    ),
+}
+
+_BY_KIND: Final = {
+    "invalid_argument": "invalid_request",
+    "unauthenticated": "unauthenticated",
+    "permission_denied": "permission_denied",
+    "policy_refused": "policy_refused",
+    "not_found": "not_found",
+    "already_exists": "already_bound",
+    "idempotency_mismatch": "idempotency_key_reused",
+    "aborted": "revision_changed",
+    "binding_revoked": "binding_revoked",
+    "throttled": "too_many_requests",
+    "unavailable": "unavailable",
+    "deadline_exceeded": "deadline_exceeded",
+}
+# The public facts of an error that its problem shows.
+_EXTRA: Final = ("rule", "binding_id")
+
+
+class FieldFault(BaseModel):
+    """One field that is wrong."""
+
+    field: str = Field(description="Where, for example `credential.secret_key`.")
+    code: str
+    message: str
+
+
+class ProblemBody(BaseModel):
+    """An error (RFC 9457)."""
+
+    model_config = ConfigDict(title="Problem")
+
+    type: str = Field(description=f"`{URN}<code>`")
+    title: str
+    status: int
+    detail: str
+    code: str = Field(json_schema_extra={"enum": list(TYPES)})
+    request_id: str = Field(description="Quote it when you ask us; it is also in `X-Request-Id`.")
+    errors: list[FieldFault] = Field(default=[], description="Which fields are wrong; never their values.")
+    rule: str = Field(default="", description="The policy rule that refused.")
+    binding_id: str = Field(default="", description="The binding that exists already.")
+
+
+@dataclass
+class Problem(Exception):
+    """An error answer on its way out: a code of TYPES, what to tell, and headers that belong to it."""
+
+    code: str
+    detail: str = ""
+    errors: Sequence[FieldFault] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+def of(error: errors.StrongroomError) -> Problem:
+    """Return the problem of a member of our error family."""
+    usual = _BY_KIND.get(error.kind, "internal")
+    code = error.reason if TYPES.get(error.reason, (0,))[0] == TYPES[usual][0] else usual
+    if code in ("not_found", "internal"):
+        return Problem(code)  # one text for all: a foreign id must not differ from a random one in anything
+    faults = []
+    if code == "invalid_request":
+        faults = [FieldFault(field=error.extra.get("field", ""), code=error.reason, message=error.detail)]
+    detail = TYPES[code][2] if faults else error.detail
+    extra: dict[str, str] = {name: error.extra[name] for name in _EXTRA if name in error.extra}
+    return Problem(code, detail, faults, _headers(code, error), extra)
+
+
+def _headers(code: str, error: errors.StrongroomError) -> dict[str, str]:
+    status = TYPES[code][0]
+    if status == 401:
+        return {"WWW-Authenticate": 'Bearer error="invalid_token"' if code == "invalid_token" else "Bearer"}
+    if code == "insufficient_scope":
+        return {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{error.extra.get("scope", "")}"'}
+    if error.retry_after is not None or status in (429, 503):
+        return {"Retry-After": str(max(1, math.ceil(error.retry_after or RETRY_AFTER_S)))}
+    return {}
+
+
+def body(problem: Problem, request_id: str) -> bytes:
+    """Return the problem document of one request."""
+    status, title, usual = TYPES[problem.code]
+    document: dict[str, Any] = {
+        "type": URN + problem.code,
+        "title": title,
+        "status": status,
+        "detail": problem.detail or usual,
+        "code": problem.code,
+        "request_id": request_id,
+    }
+    if problem.errors:
+        document["errors"] = [fault.model_dump() for fault in problem.errors]
+    return json.dumps(document | dict(problem.extra)).encode()
+
+
+def response(problem: Problem) -> Response:
+    """Return the HTTP answer of a problem for the request at hand."""
+    request = context.current.get()
+    content = body(problem, request.request_id if request else "")
+    return Response(content, TYPES[problem.code][0], dict(problem.headers), MEDIA_TYPE)

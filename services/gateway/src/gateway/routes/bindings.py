@@ -1,0 +1,134 @@
+"""Own `/v1/bindings`: bind, list, read, verify, revoke, balances. Reads the request and hands on; decides nothing."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway import bind, documented, requests, resource, schemas
+from gateway.auth import Session, session
+from gateway.services import of
+
+JSON = "application/json"
+Reads = Annotated[Session, Depends(session("bindings:read"))]
+Writes = Annotated[Session, Depends(session("bindings:write"))]
+Wait = Annotated[int, Depends(requests.prefer_wait)]
+NO_QUERY = Depends(requests.only())
+
+router = APIRouter(prefix="/v1/bindings", tags=["bindings"])
+
+
+def answer(model: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return a model as a JSON answer."""
+    return Response(model.model_dump_json(), status, headers, JSON)
+
+
+def _shown(shown: bind.Shown, status: int = 200, wait_s: int = 0, **headers: str) -> Response:
+    applied = {"Preference-Applied": f"wait={wait_s}"} if wait_s else {}
+    return answer(shown.binding, status, {"ETag": f'"{shown.revision}"', **applied, **headers})
+
+
+@router.post(
+    "",
+    summary="Bind a key",
+    dependencies=[NO_QUERY],
+    status_code=202,
+    openapi_extra=documented.body("BindRequest"),
+    responses=documented.answers(
+        {
+            201: ("Bound, and the verdict is in", JSON, "Binding"),
+            202: ("Bound; the verdict follows as an event", JSON, "Binding"),
+        },
+        *("malformed_json", "duplicate_key", "unsupported_media_type", "invalid_request"),
+        *("idempotency_key_reused", "already_bound"),
+    ),
+)
+async def create(
+    request: Request,
+    who: Writes,
+    key: Annotated[str, Depends(requests.idempotency_key)],
+    wait_s: Wait,
+    wanted: Annotated[schemas.BindRequest, Depends(requests.bind_request)],
+) -> Response:
+    """Store the credential and have it verified. A repeat with the same Idempotency-Key answers the same binding."""
+    shown = await bind.bind(of(request), who, key, wanted, wait_s)
+    status = 202 if shown.binding.status == "pending" else 201
+    return _shown(shown, status, wait_s, Location=f"/v1/bindings/{shown.binding.id}")
+
+
+@router.get(
+    "",
+    summary="List bindings",
+    dependencies=[Depends(requests.only("status", "subject", "cursor", "limit"))],
+    responses=documented.answers({200: ("One page", JSON, "BindingPage")}),
+)
+async def page(request: Request, who: Reads, wanted: Annotated[requests.Page, Depends()]) -> Response:
+    """Return the tenant's bindings in a stable order."""
+    services = of(request)
+    records, following = await services.vault.page(
+        who.authorization, status=wanted.status, subject=wanted.subject, after=wanted.after(), limit=wanted.limit
+    )
+    seen = await services.verifier.get_many(who.authorization, [record.id for record in records])
+    now = services.clock.unix()
+    items = [resource.binding(record, one, now) for record, one in zip(records, seen, strict=True)]
+    return answer(schemas.BindingPage(items=items, next_cursor=wanted.next_cursor(following)))
+
+
+@router.get(
+    "/{binding_id}",
+    summary="Read a binding",
+    dependencies=[NO_QUERY],
+    responses=documented.answers({200: ("The binding", JSON, "Binding")}),
+)
+async def read(request: Request, who: Reads, binding_id: str) -> Response:
+    """Return one binding with what was last observed of it."""
+    services = of(request)
+    return _shown(await bind.show(services, who, await bind.describe(services, who, binding_id)))
+
+
+@router.post(
+    "/{binding_id}/verify",
+    summary="Verify a binding",
+    dependencies=[NO_QUERY],
+    status_code=202,
+    responses=documented.answers(
+        {
+            200: ("The fresh verdict is in", JSON, "Binding"),
+            202: ("Queued; the verdict follows as an event if it changes anything", JSON, "Binding"),
+        },
+        "binding_revoked",
+    ),
+)
+async def verify(request: Request, who: Writes, binding_id: str, wait_s: Wait) -> Response:
+    """Ask for a fresh verdict."""
+    shown, verified = await bind.verify(of(request), who, binding_id, wait_s)
+    return _shown(shown, 200 if verified else 202, wait_s)
+
+
+@router.delete(
+    "/{binding_id}",
+    summary="Revoke a binding",
+    dependencies=[NO_QUERY],
+    status_code=204,
+    responses=documented.answers({204: ("Nothing can be signed any more", JSON, None)}),
+)
+async def revoke(request: Request, who: Writes, binding_id: str) -> Response:
+    """End a binding; a tombstone stays. Safe to repeat."""
+    await bind.revoke(of(request), who, binding_id)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/{binding_id}/balances",
+    summary="Read balances",
+    dependencies=[NO_QUERY],
+    responses=documented.answers(
+        {200: ("At most 30 s old", JSON, "Balances")},
+        *("binding_revoked", "binding_not_connected", "balances_unavailable"),
+    ),
+)
+async def balances(request: Request, who: Reads, binding_id: str) -> Response:
+    """Return the account's balances, asking the exchange if the last answer is older than 30 s."""
+    return answer(await bind.balances(of(request), who, binding_id))

@@ -1,0 +1,256 @@
+"""Own the shapes of the REST contract: what a bind request may hold, and what each answer looks like.
+
+Requests are strict: unknown fields, wrong types and conversions are refused. Credentials become secrets here.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from gateway.pasted import ApiKey, Passphrase, SecretKey
+
+Scope = Literal["spot", "futures"]
+Status = Literal["pending", "connected", "limited", "rejected", "disconnected", "revoked"]
+Answer = Literal["yes", "no", "unknown"]
+CREDENTIAL_FIELDS = ("api_key", "secret_key", "passphrase")
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise PydanticCustomError("not_printable", "not printable")
+    return value
+
+
+def _unique(value: list[Scope]) -> list[Scope]:
+    if len(set(value)) != len(value):
+        raise PydanticCustomError("not_unique", "not unique")
+    return value
+
+
+def _supported(value: str) -> str:
+    if value == "rsa":
+        raise PydanticCustomError("key_type_unsupported", "not yet")
+    return value
+
+
+class Request(BaseModel):
+    """The base of what callers send."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class Credential(Request):
+    """The three values of an exchange key, as the customer copied them."""
+
+    api_key: ApiKey
+    secret_key: SecretKey
+    passphrase: Passphrase
+    key_type: Annotated[Literal["hmac", "rsa"], AfterValidator(_supported)] = "hmac"
+
+    @property
+    def cleaned(self) -> list[str]:
+        """The names of the fields from which white space or invisible characters were removed."""
+        return [name for name in CREDENTIAL_FIELDS if getattr(self, name).cleaned]
+
+
+class BindRequest(Request):
+    """Bind one exchange key of one of the tenant's customers."""
+
+    exchange: Literal["bitget"]
+    label: Annotated[str, Field(max_length=64), AfterValidator(_printable)] = ""
+    subject: Annotated[
+        str, Field(max_length=128, description="The tenant's own customer id."), AfterValidator(_printable)
+    ] = ""
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=2), AfterValidator(_unique)]
+    credential: Credential
+
+
+class Evidence(BaseModel):
+    """What was asked and what the exchange said."""
+
+    endpoint: str | None
+    exchange_code: str | None
+    exchange_message: str | None
+
+
+class Finding(BaseModel):
+    """One thing to tell a person, who can do something about it, and how."""
+
+    code: str
+    severity: Literal["error", "warning", "info"]
+    title: str
+    detail: str
+    remedy: str
+    actor: Literal["customer", "operator", "exchange"]
+    evidence: Evidence | None
+
+
+class Account(BaseModel):
+    """The exchange account behind the key."""
+
+    uid: str | None
+    parent_uid: str | None
+    mode: Literal["classic", "unified"] | None
+    keys_bound: int | None
+    keys_limit: int | None
+
+
+class Permissions(BaseModel):
+    """What the key may do; `unknown` is never `no`."""
+
+    read: Answer
+    spot_trade: Answer
+    futures_trade: Answer
+    margin_trade: Answer
+    copy_trade: Answer
+    transfer: Answer
+    withdraw: Answer
+    sub_accounts: Answer
+
+
+class IpWhitelist(BaseModel):
+    """The key's IP list, and which of our addresses it lacks."""
+
+    bound: bool | None
+    addresses: list[str]
+    missing: list[str]
+
+
+class Strategy(BaseModel):
+    """Whether one kind of strategy can run with this key."""
+
+    id: str
+    available: bool
+    reasons: list[str]
+
+
+class CoinBalance(BaseModel):
+    """One coin of the spot wallet; decimal strings."""
+
+    coin: str
+    available: str
+    locked: str
+    total: str
+
+
+class FuturesBalance(BaseModel):
+    """One margin coin of a futures account; decimal strings."""
+
+    product: str
+    coin: str
+    available: str
+    equity: str
+    unrealized_pnl: str
+
+
+class Balances(BaseModel):
+    """What the account held at `as_of`."""
+
+    total_usdt: str | None
+    spot: list[CoinBalance]
+    futures: list[FuturesBalance]
+    as_of: str
+
+
+class CredentialInfo(BaseModel):
+    """What is known of the stored credential; never the credential."""
+
+    version: int
+    key_type: Literal["hmac", "rsa"]
+    api_key_hint: str
+    stored_at: str | None
+    age_days: int | None
+    rotate_by: str | None
+    sealed: bool
+
+
+class Binding(BaseModel):
+    """One bound exchange key."""
+
+    id: str
+    exchange: Literal["bitget"]
+    label: str
+    subject: str
+    scopes: list[Scope]
+    created_at: str
+    updated_at: str
+    status: Status
+    reason: str | None
+    stale: bool = Field(description="True while the exchange cannot be asked; status keeps its last proven value.")
+    environment: Literal["live", "demo"] | None
+    account: Account
+    permissions: Permissions
+    unknown_tokens: list[str]
+    ip_whitelist: IpWhitelist
+    findings: list[Finding]
+    strategies: list[Strategy]
+    balances: Balances | None
+    credential: CredentialInfo
+    last_verified_at: str | None
+    next_verification_at: str | None
+
+
+class BindingPage(BaseModel):
+    """One page of the tenant's bindings, in a stable order."""
+
+    items: list[Binding]
+    next_cursor: str | None
+
+
+class StatusEvent(BaseModel):
+    """The `data` of a `binding.status` event."""
+
+    id: str
+    type: Literal["binding.status"]
+    binding_id: str
+    status: Status
+    reason: str | None
+    stale: bool
+    findings: list[str]
+    revision: int
+    occurred_at: str
+
+
+class GuideStep(BaseModel):
+    """One step of what the customer does at the exchange."""
+
+    id: str
+    title: str
+    text: str
+
+
+class CommonError(BaseModel):
+    """A reason that bindings fail for, and what solves it."""
+
+    reasons: list[str]
+    title: str
+    remedy: str
+
+
+class Limits(BaseModel):
+    """What the exchange allows."""
+
+    keys_per_account: int
+    addresses_per_key: int
+    passphrase: str
+
+
+class Recommended(BaseModel):
+    """The permissions to tick for a scope, in the words of the exchange's dialog, by account mode."""
+
+    classic: list[str]
+    unified: list[str]
+
+
+class ExchangeGuide(BaseModel):
+    """Everything a customer needs to make a key that works."""
+
+    exchange: Literal["bitget"]
+    before: list[str]
+    steps: list[GuideStep]
+    egress_addresses: list[str]
+    permissions: dict[Scope, Recommended]
+    limits: Limits
+    errors: list[CommonError]
+    good_practice: list[str]

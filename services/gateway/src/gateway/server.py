@@ -1,0 +1,143 @@
+"""Own the running process: collaborators built once, two listeners, and an end that loses no request.
+
+At the stop signal readiness goes first, then the streams end, then requests in flight are finished.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any, Final
+
+import grpc
+import uvicorn
+from common import redis as common_redis
+from common.clock import Clock, SystemClock
+from common.events import EventHub
+from common.rpc import client
+from common.rpc.tls import Identity
+from common.tokens import TokenVerifier
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gateway import app, documented, http
+from gateway.edge import Edge
+from gateway.metrics import Metrics
+from gateway.ops import Ops
+from gateway.services import Services
+from gateway.settings import GatewaySettings
+from gateway.streams import Streams
+from gateway.vault_client import VaultClient
+from gateway.verifier_client import VerifierClient
+
+GRACE_S: Final = 8  # of the 10 s that a process has to end
+PROBE_S: Final = 0.5
+
+
+class _Listener(uvicorn.Server):
+    """uvicorn without signal handlers of its own: the process has one place for them."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+def listen(address: str) -> socket.socket:
+    """Return a socket bound to host:port; raise OSError when it is taken."""
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host.strip("[]"), int(port)))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+class Gateway:
+    """One gateway process; its public and its ops listener."""
+
+    def __init__(self, settings: GatewaySettings, clock: Clock | None = None) -> None:
+        clock, identity = clock or SystemClock(), Identity.of(settings)
+        self._redis = common_redis.connect(settings.redis_url)
+        self._hub = EventHub(self._redis)
+        self._channels = {
+            "vault": client.channel(settings.vault_target, "vault", identity),
+            "verifier": client.channel(settings.verifier_target, "verifier", identity),
+        }
+        self._streams = Streams(self._hub, settings.streams_per_tenant, clock)
+        services = Services(
+            vault=VaultClient(self._channels["vault"]),
+            verifier=VerifierClient(self._channels["verifier"]),
+            streams=self._streams,
+            tokens=TokenVerifier(settings.jwt_issuer, settings.jwks_file, clock),
+            clock=clock,
+            egress_addresses=settings.egress_ips,
+        )
+        public, metrics = app.build(services), Metrics(lambda: self._streams.count)
+        self._ops = Ops(metrics, documented.text(public), self._probes())
+        self._public = _listener(Edge(public, clock, metrics))
+        self._private = _listener(self._ops)
+
+    def _probes(self) -> dict[str, Any]:
+        probes = {name: _channel_probe(channel) for name, channel in self._channels.items()}
+        return {**probes, "redis": _redis_probe(self._redis)}
+
+    async def run(self, stopping: asyncio.Event, public: socket.socket, private: socket.socket) -> None:
+        """Serve on both sockets until `stopping`, then drain."""
+        serving = [
+            asyncio.create_task(self._private.serve([private])),
+            asyncio.create_task(self._public.serve([public])),
+        ]
+        stop = asyncio.create_task(stopping.wait())
+        self._ops.ready = True
+        await asyncio.wait([stop, *serving], return_when=asyncio.FIRST_COMPLETED)
+        self._ops.ready = False
+        self._streams.close()
+        self._public.should_exit = True
+        await serving[1]
+        self._private.should_exit = True
+        await serving[0]
+        stop.cancel()
+        await self._close()
+
+    async def _close(self) -> None:
+        await self._hub.close()
+        await asyncio.gather(*(channel.close() for channel in self._channels.values()))
+        await self._redis.aclose()
+
+
+def _listener(asgi: Any) -> _Listener:
+    return _Listener(
+        uvicorn.Config(
+            asgi,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=GRACE_S,
+            **http.options(),
+        )
+    )
+
+
+def _channel_probe(channel: grpc.aio.Channel) -> Any:
+    async def probe() -> str:
+        return channel.get_state(try_to_connect=True).name.lower()
+
+    return probe
+
+
+def _redis_probe(redis: Redis) -> Any:
+    async def probe() -> str:
+        try:
+            async with asyncio.timeout(PROBE_S):
+                await redis.ping()
+        except (RedisError, TimeoutError, OSError):
+            return "unreachable"
+        return "ready"
+
+    return probe

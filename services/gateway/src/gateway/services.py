@@ -1,0 +1,29 @@
+"""Own the set of collaborators that the routes work with. It is handed over once, when the app is built."""
+
+from dataclasses import dataclass
+
+from common.clock import Clock
+from common.tokens import TokenVerifier
+from starlette.requests import Request
+
+from gateway.streams import Streams
+from gateway.vault_client import VaultClient
+from gateway.verifier_client import VerifierClient
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the routes use; nothing in them makes its own."""
+
+    vault: VaultClient
+    verifier: VerifierClient
+    streams: Streams
+    tokens: TokenVerifier
+    clock: Clock
+    egress_addresses: list[str]
+
+
+def of(request: Request) -> Services:
+    """Return the collaborators of the app that serves `request`."""
+    services: Services = request.app.state.services
+    return services

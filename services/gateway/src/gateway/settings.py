@@ -1,0 +1,29 @@
+"""Own the gateway's settings. The only secret is the password inside the Redis URL, which is never printed."""
+
+from ipaddress import ip_address
+from typing import Annotated, Any
+
+from common.config import Address, ServiceSettings
+from pydantic import AfterValidator, BeforeValidator, Field
+
+
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _address(value: str) -> str:
+    return str(ip_address(value))
+
+
+EgressAddresses = Annotated[list[Annotated[str, AfterValidator(_address)]], BeforeValidator(_split)]
+
+
+class GatewaySettings(ServiceSettings):
+    """What the gateway needs: where it listens, whom it calls, and which addresses customers allow at the exchange."""
+
+    listen: Address
+    vault_target: Address
+    verifier_target: Address
+    redis_url: str
+    egress_ips: EgressAddresses
+    streams_per_tenant: Annotated[int, Field(ge=1, le=5000)] = 50

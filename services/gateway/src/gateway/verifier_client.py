@@ -1,0 +1,59 @@
+"""Own the gateway's way to the verifier: ask for a verdict, read what was last observed. Ids only, no credentials."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import grpc
+from common import logs
+from common.errors import StrongroomError
+from common.rpc.client import call
+from strongroom.types.v1 import binding_pb2 as pb
+from strongroom.verifier.v1 import verification_service_pb2 as messages
+from strongroom.verifier.v1.verification_service_pb2_grpc import VerificationServiceStub
+
+READ_S: Final = 2.0
+
+
+class VerifierClient:
+    """Submit and read. What is observed is a convenience: the reads answer None instead of failing."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = VerificationServiceStub(channel)
+
+    async def submit(self, authorization: str, binding_id: str, wait_s: int = 0) -> bool:
+        """Queue a verification and wait up to `wait_s` seconds; return whether a verdict was reached."""
+        request = messages.SubmitRequest(binding_id=binding_id, wait_seconds=wait_s)
+        answer = await call(self._stub.Submit, request, timeout_s=wait_s + READ_S, authorization=authorization)
+        return bool(answer.verified)
+
+    async def try_submit(self, authorization: str, binding_id: str, wait_s: int = 0) -> None:
+        """Submit where nothing depends on it: the verifier finds the binding by itself later."""
+        try:
+            await self.submit(authorization, binding_id, wait_s)
+        except StrongroomError as error:
+            _missed("submit", error)
+
+    async def get(self, authorization: str, binding_id: str) -> pb.Observation | None:
+        """Return what was last observed of one binding, None when that cannot be asked."""
+        request = messages.GetRequest(binding_id=binding_id)
+        try:
+            answer = await call(self._stub.Get, request, timeout_s=READ_S, authorization=authorization)
+        except StrongroomError as error:
+            _missed("get", error)
+            return None
+        observation: pb.Observation = answer.observation
+        return observation
+
+    async def get_many(self, authorization: str, binding_ids: Sequence[str]) -> list[pb.Observation | None]:
+        """Return what was last observed of each binding, in the order asked; None where that cannot be asked."""
+        request = messages.ListRequest(binding_ids=binding_ids)
+        try:
+            answer = await call(self._stub.List, request, timeout_s=READ_S, authorization=authorization)
+        except StrongroomError as error:
+            _missed("list", error)
+            return [None] * len(binding_ids)
+        return list(answer.observations)
+
+
+def _missed(operation: str, error: StrongroomError) -> None:
+    logs.get().warning("verifier_not_asked", operation=operation, kind=error.kind, reason=error.reason)

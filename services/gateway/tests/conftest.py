@@ -1,0 +1,410 @@
+"""A whole gateway on loopback: real uvicorn, real mTLS gRPC to small vault and verifier services, real Valkey.
+
+Everything runs on one event loop in a thread of its own; tests are plain functions. Each test has a tenant of its own,
+and what is to go wrong is set for that tenant alone.
+"""
+
+import asyncio
+import hashlib
+import random
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+import redis
+import uvloop
+from cli.pki import Authority
+from cli.processes import free_port
+from cli.tokens import TokenIssuer
+from cli.valkey import Valkey
+from common import errors
+from common.clock import SystemClock, timestamp
+from common.events import epoch_key, stream_key
+from common.rpc.server import authorization, build
+from common.rpc.tls import Identity
+from common.tokens import TokenVerifier
+from gateway.server import Gateway, listen
+from gateway.settings import GatewaySettings
+from strongroom.types.v1 import binding_pb2 as pb
+from strongroom.vault.v1 import binding_store_pb2 as store
+from strongroom.vault.v1 import binding_store_pb2_grpc as store_grpc
+from strongroom.verifier.v1 import verification_service_pb2 as verification
+from strongroom.verifier.v1 import verification_service_pb2_grpc as verification_grpc
+
+ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+NOW = 1_795_000_000
+SECRET = "5f4dcc3b5aa765d61d8327deb882cf99aabbccddeeff00112233445566778899"
+
+
+class World:
+    """What the services behind the gateway hold, what they were asked, and what goes wrong for whom."""
+
+    def __init__(self, tokens: TokenVerifier) -> None:
+        self.tokens = tokens
+        self.records: dict[tuple[str, str], pb.Binding] = {}
+        self.binds: dict[tuple[str, str], store.BindRequest] = {}
+        self.observations: dict[str, pb.Observation] = {}
+        self.trouble: defaultdict[str, dict[str, Exception]] = defaultdict(dict)
+        self.submitted: list[tuple[str, str, int]] = []
+        self.metadata: list[dict[str, Any]] = []
+        self.verdict = True
+
+    def enter(self, rpc: Any, operation: str) -> str:
+        """Return the caller's tenant; raise what is to go wrong for it in `operation`."""
+        self.metadata.append(dict(rpc.invocation_metadata()))
+        tenant = self.tokens.verify(authorization(rpc)).tenant
+        if operation in self.trouble[tenant]:
+            raise self.trouble[tenant][operation]
+        return tenant
+
+    def put(self, tenant: str, **fields: Any) -> pb.Binding:
+        """Keep and return a connected binding."""
+        identifier = fields.pop("id", "".join(random.choices("0123456789abcdef", k=32)))
+        record = pb.Binding(
+            id=identifier,
+            tenant_id=tenant,
+            exchange=pb.EXCHANGE_BITGET,
+            revision=fields.pop("revision", 2),
+            created_at=timestamp(NOW),
+            updated_at=timestamp(NOW),
+            scopes=fields.pop("scopes", [pb.SCOPE_SPOT]),
+            verdict=fields.pop("verdict", pb.Verdict(status=pb.STATUS_CONNECTED)),
+            credential=pb.CredentialInfo(
+                version=1, key_type=pb.KEY_TYPE_HMAC, api_key_hint="bg_1…9f0a", stored_at=timestamp(NOW)
+            ),
+            **fields,
+        )
+        self.records[tenant, identifier] = record
+        return record
+
+    def connect(self, record: pb.Binding) -> None:
+        """Do what a verification of a good key does."""
+        record.verdict.CopyFrom(
+            pb.Verdict(
+                status=pb.STATUS_CONNECTED,
+                environment=pb.ENVIRONMENT_LIVE,
+                account=pb.Account(uid="77", mode=pb.ACCOUNT_MODE_UNIFIED, keys_limit=10),
+                permissions=pb.Permissions(read=pb.ANSWER_YES, withdraw=pb.ANSWER_NO),
+                ip_whitelist=pb.IpWhitelist(bound=True, addresses=["203.0.113.7"]),
+                strategies=[pb.Strategy(id="spot_trading", available=True)],
+            )
+        )
+        record.revision += 1
+        self.observations[record.id] = self.observation()
+
+    @staticmethod
+    def observation(age: float = 0) -> pb.Observation:
+        """Return an observation with balances that are `age` seconds old."""
+        then = timestamp(time.time() - age)
+        held = pb.Balances(
+            total_usdt="1000.50", as_of=then, spot=[pb.CoinBalance(coin="BTC", available="1", locked="0", total="1")]
+        )
+        return pb.Observation(balances=held, last_verified_at=then)
+
+
+class VaultService(store_grpc.BindingStoreServicer):
+    """The vault service's manners, in memory."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def _record(self, tenant: str, identifier: str) -> pb.Binding:
+        record = self.world.records.get((tenant, identifier))
+        if record is None:
+            raise errors.NotFound(detail="A text that the gateway must not depend on.")
+        return record
+
+    async def Bind(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "bind")
+        identifier = hashlib.sha256(f"{tenant}{request.idempotency_key}".encode()).hexdigest()[:32]
+        earlier = self.world.binds.get((tenant, identifier))
+        if earlier is not None:
+            if earlier != request:
+                raise errors.IdempotencyMismatch()
+            return store.BindResponse(binding=self._record(tenant, identifier), created=False)
+        for (owner, bound), other in self.world.binds.items():
+            if owner == tenant and other.credential.api_key == request.credential.api_key:
+                raise errors.AlreadyExists(binding_id=bound)
+        self.world.binds[tenant, identifier] = request
+        record = self.world.put(
+            tenant,
+            id=identifier,
+            label=request.label,
+            subject=request.subject,
+            scopes=request.scopes,
+            revision=1,
+            verdict=pb.Verdict(status=pb.STATUS_PENDING),
+            whitespace_removed=request.whitespace_removed,
+        )
+        return store.BindResponse(binding=record, created=True)
+
+    async def Describe(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "describe")
+        return store.DescribeResponse(binding=self._record(tenant, request.binding_id))
+
+    async def List(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "list")
+        mine = sorted((r for (owner, _), r in self.world.records.items() if owner == tenant), key=lambda r: r.id)
+        mine = [r for r in mine if r.id > request.after and request.subject in ("", r.subject)]
+        mine = [r for r in mine if request.status in (pb.STATUS_UNSPECIFIED, r.verdict.status)]
+        page = mine[: request.limit]
+        return store.ListResponse(bindings=page, next_after=page[-1].id if len(mine) > len(page) else "")
+
+    async def Revoke(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "revoke")
+        record = self._record(tenant, request.binding_id)
+        record.verdict.CopyFrom(pb.Verdict(status=pb.STATUS_REVOKED))
+        return store.RevokeResponse(binding=record)
+
+
+class VerifierService(verification_grpc.VerificationServiceServicer):
+    """The verifier's manners, in memory: every key is good while `world.verdict` holds."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def Submit(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "submit")
+        self.world.submitted.append((tenant, request.binding_id, request.wait_seconds))
+        record = self.world.records[tenant, request.binding_id]
+        if not self.world.verdict or not request.wait_seconds or record.verdict.status == pb.STATUS_REVOKED:
+            return verification.SubmitResponse(verified=False)
+        self.world.connect(record)
+        return verification.SubmitResponse(verified=True)
+
+    async def Get(self, request: Any, rpc: Any) -> Any:
+        self.world.enter(rpc, "get")
+        return verification.GetResponse(observation=self.world.observations.get(request.binding_id))
+
+    async def List(self, request: Any, rpc: Any) -> Any:
+        self.world.enter(rpc, "get")
+        seen = [self.world.observations.get(one, pb.Observation()) for one in request.binding_ids]
+        return verification.ListResponse(observations=seen)
+
+
+class Background:
+    """One event loop in a thread; `run` waits for a coroutine on it."""
+
+    def __init__(self) -> None:
+        self.loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def run(self, work: Awaitable[Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+
+    def close(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+
+class Served:
+    """A running gateway: `url` and `ops_url`, `port` for raw sockets."""
+
+    def __init__(self, background: Background, settings: GatewaySettings) -> None:
+        self._background = background
+        public, private = listen("127.0.0.1:0"), listen("127.0.0.1:0")
+        self.port = public.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.ops_url = f"http://127.0.0.1:{private.getsockname()[1]}"
+        background.run(self._start(settings, public, private))
+        until(lambda: httpx.get(f"{self.ops_url}/readyz").status_code == 200)
+
+    async def _start(self, settings: GatewaySettings, *sockets: Any) -> None:
+        self._stopping = asyncio.Event()
+        self.gateway = Gateway(settings)
+        self._task = asyncio.create_task(self.gateway.run(self._stopping, *sockets))
+
+    def stop(self) -> None:
+        self._background.loop.call_soon_threadsafe(self._stopping.set)
+        self._background.run(self._ended())
+
+    async def _ended(self) -> None:
+        await self._task
+
+
+def until(condition: Callable[[], Any], seconds: float = 5) -> Any:
+    """Poll until `condition` is true, and return what it said."""
+    deadline = time.monotonic() + seconds
+    while not (result := _tried(condition)):
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.02)
+    return result
+
+
+def _tried(condition: Callable[[], Any]) -> Any:
+    try:
+        return condition()
+    except httpx.TransportError:
+        return None
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("gateway")
+
+
+@pytest.fixture(scope="session")
+def issuer(folder: Path) -> TokenIssuer:
+    return TokenIssuer.create(folder / "issuer")
+
+
+@pytest.fixture(scope="session")
+def authority(folder: Path) -> Authority:
+    return Authority.create(folder / "pki")
+
+
+@pytest.fixture(scope="session")
+def valkey(folder: Path) -> Iterator[Valkey]:
+    with Valkey(folder / "valkey", appendonly=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def background() -> Iterator[Background]:
+    made = Background()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def targets(background: Background, authority: Authority, issuer: TokenIssuer) -> Iterator[Any]:
+    """The two services behind the gateway: `world`, `vault` and `verifier` (their addresses)."""
+    world = World(TokenVerifier(issuer.issuer, issuer.jwks_file, SystemClock()))
+    vault, verifier = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    parts = [
+        (
+            "vault",
+            vault,
+            store.DESCRIPTOR.services_by_name["BindingStore"],
+            lambda server: store_grpc.add_BindingStoreServicer_to_server(VaultService(world), server),
+        ),
+        (
+            "verifier",
+            verifier,
+            verification.DESCRIPTOR.services_by_name["VerificationService"],
+            lambda server: verification_grpc.add_VerificationServiceServicer_to_server(VerifierService(world), server),
+        ),
+    ]
+
+    async def start() -> list[grpc.aio.Server]:
+        servers = []
+        for name, address, descriptor, register in parts:
+            leaf = authority.issue(name)
+            identity = Identity(leaf.cert_file, leaf.key_file, leaf.ca_file)
+            callers = {
+                f"/{descriptor.full_name}/{method.name}": frozenset(["gateway"]) for method in descriptor.methods
+            }
+            servers.append(build(address, identity, callers, "strongroom.internal", [(descriptor, register)]))
+            await servers[-1].start()
+        return servers
+
+    async def stop(servers: list[grpc.aio.Server]) -> None:
+        for server in servers:
+            await server.stop(0)
+
+    servers = background.run(start())
+    yield SimpleNamespace(world=world, vault=vault, verifier=verifier)
+    background.run(stop(servers))
+
+
+@pytest.fixture(scope="session")
+def settings(targets: Any, authority: Authority, issuer: TokenIssuer, valkey: Valkey) -> dict[str, Any]:
+    """The settings of a gateway, as texts without their prefix."""
+    leaf = authority.issue("gateway")
+    return {
+        "listen": f"127.0.0.1:{free_port()}",
+        "health_address": f"127.0.0.1:{free_port()}",
+        "tls_cert_file": str(leaf.cert_file),
+        "tls_key_file": str(leaf.key_file),
+        "tls_ca_file": str(leaf.ca_file),
+        "jwt_issuer": issuer.issuer,
+        "jwks_file": str(issuer.jwks_file),
+        "redis_url": valkey.url,
+        "vault_target": targets.vault,
+        "verifier_target": targets.verifier,
+        "egress_ips": "203.0.113.7, 203.0.113.8",
+        "streams_per_tenant": "3",
+    }
+
+
+@pytest.fixture(scope="session")
+def serve(background: Background, settings: dict[str, Any]) -> Iterator[Callable[..., Served]]:
+    """Start further gateways with changed settings."""
+    running: list[Served] = []
+
+    def start(**changes: str) -> Served:
+        running.append(Served(background, GatewaySettings.model_validate({**settings, **changes})))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.stop()
+
+
+@pytest.fixture(scope="session")
+def served(serve: Callable[..., Served]) -> Served:
+    """The gateway that most tests share."""
+    return serve()
+
+
+@pytest.fixture
+def world(targets: Any) -> Iterator[World]:
+    yield targets.world
+    targets.world.verdict = True
+
+
+@pytest.fixture
+def tenant() -> str:
+    return "".join(random.choices(ALPHABET, k=26))
+
+
+@pytest.fixture
+def client(served: Served, issuer: TokenIssuer, tenant: str) -> Iterator[httpx.Client]:
+    """A client with the tenant's full token."""
+    headers = {"Authorization": f"Bearer {issuer.issue(tenant)}"}
+    with httpx.Client(base_url=served.url, headers=headers, timeout=10) as made:
+        yield made
+
+
+@pytest.fixture
+def events(valkey: Valkey) -> Iterator[Any]:
+    """Publish as the verifier does: `publish(tenant, binding_id, revision)`; `flush()` empties Redis."""
+    store_client = redis.Redis.from_url(valkey.url)
+
+    def publish(tenant: str, binding_id: str, revision: int) -> str:
+        store_client.set(epoch_key(tenant), hashlib.sha256(str(time.time()).encode()).hexdigest()[:8], nx=True)
+        epoch = store_client.get(epoch_key(tenant))
+        event = verification.Event(
+            binding_id=binding_id,
+            status=pb.STATUS_CONNECTED,
+            revision=revision,
+            occurred_at=timestamp(NOW),
+            finding_codes=["ip_list_absent"],
+        )
+        entry = store_client.xadd(stream_key(tenant), {"epoch": epoch, "event": event.SerializeToString()})
+        return f"{epoch.decode()}-{entry.decode()}"
+
+    yield SimpleNamespace(publish=publish, flush=store_client.flushall)
+    store_client.close()
+
+
+@pytest.fixture
+def body() -> dict[str, Any]:
+    """A good bind request with a key that nobody has bound."""
+    key = "bg_" + "".join(random.choices("0123456789abcdef", k=32))
+    return {
+        "exchange": "bitget",
+        "label": "Main",
+        "subject": "customer-1",
+        "scopes": ["spot", "futures"],
+        "credential": {"api_key": key, "secret_key": SECRET, "passphrase": "Passphrase01"},
+    }
