@@ -1,0 +1,133 @@
+"""Own the putting together of the vault service, its start, its duties and its end."""
+
+import asyncio
+import contextlib
+import random
+from typing import Final
+
+import grpc
+from common import lifecycle, logs
+from common.clock import Clock, SystemClock
+from common.errors import StrongroomError, Unavailable
+from common.lifecycle import GRACE_S
+from common.rpc import server as rpc_server
+from common.rpc.health import Health
+from common.rpc.tls import Identity
+from common.tokens import TokenVerifier
+from strongroom.vault.v1 import binding_store_pb2, signer_pb2
+from strongroom.vault.v1.binding_store_pb2_grpc import add_BindingStoreServicer_to_server
+from strongroom.vault.v1.signer_pb2_grpc import add_SignerServicer_to_server
+
+from vault import policy
+from vault.audit import AuditLog
+from vault.bindings import Bindings
+from vault.hashicorp import preflight
+from vault.hashicorp.directory import VaultDirectory
+from vault.hashicorp.http import VaultHttp
+from vault.hashicorp.kv import KeyValue
+from vault.hashicorp.login import Logins
+from vault.hashicorp.transit import Transit
+from vault.reconcile import Reconciler
+from vault.servicer import CALLERS, Oracle, Store
+from vault.settings import VaultSettings
+from vault.signer import Signer
+from vault.steps import Steps
+
+CANARY_S: Final = 2.0
+RECONCILE_S: Final = 300.0
+PREFLIGHT_S: Final = 0.5
+
+
+class App:
+    """The service on its collaborators; `serve` runs it until told to stop."""
+
+    def __init__(self, settings: VaultSettings, clock: Clock | None = None, steps: Steps | None = None) -> None:
+        clock = clock or SystemClock()
+        self._http = VaultHttp(settings.connection, Logins(settings.connection, settings.login_key_file, clock))
+        self._transit = Transit(self._http)
+        self._directory = VaultDirectory(self._http)
+        self._audit = AuditLog(settings.audit_file, clock)
+        self._health = Health(settings.health_address)
+        documents = KeyValue(self._http)
+        tokens = TokenVerifier(settings.jwt_issuer, settings.jwks_file, clock)
+        bindings = Bindings(documents, self._transit, self._audit, clock, steps)
+        self._reconciler = Reconciler(
+            bindings, documents, self._transit, self._directory, audit=self._audit, clock=clock
+        )
+        self._store = Store(bindings, documents, self._directory, tokens)
+        self._oracle = Oracle(Signer(documents, self._transit, self._audit, policy.load(), clock), tokens)
+        self._settings = settings
+
+    async def serve(self, stopping: asyncio.Event) -> None:
+        """Run until `stopping`; raises WrongRights or PermissionDenied when Vault is not as it must be."""
+        self._audit.start()
+        async with self._http:
+            await self._health.start()
+            try:
+                await self._preflight(stopping)
+                if not stopping.is_set():
+                    await self._until_stopped(stopping)
+            finally:
+                await self._health.stop()
+                await self._audit.stop()
+
+    async def _until_stopped(self, stopping: asyncio.Event) -> None:
+        server = self._server()
+        await server.start()
+        logs.get().info("serving", address=self._settings.listen)
+        duties = [
+            asyncio.create_task(lifecycle.until(stopping, CANARY_S, self._canary)),
+            asyncio.create_task(self._reconcile(stopping)),
+        ]
+        await stopping.wait()
+        await self._health.ready(False)
+        await server.stop(GRACE_S)
+        for duty in duties:
+            duty.cancel()
+        await asyncio.gather(*duties, return_exceptions=True)
+        logs.get().info("stopped")
+
+    def _server(self) -> grpc.aio.Server:
+        return rpc_server.build(
+            self._settings.listen,
+            Identity.of(self._settings),
+            CALLERS,
+            self._settings.trust_domain,
+            [
+                (
+                    binding_store_pb2.DESCRIPTOR.services_by_name["BindingStore"],
+                    lambda server: add_BindingStoreServicer_to_server(self._store, server),
+                ),
+                (
+                    signer_pb2.DESCRIPTOR.services_by_name["Signer"],
+                    lambda server: add_SignerServicer_to_server(self._oracle, server),
+                ),
+            ],
+        )
+
+    async def _preflight(self, stopping: asyncio.Event) -> None:
+        """Wait for Vault, then make sure of our own rights there."""
+        while not stopping.is_set():
+            try:
+                tenants = await self._directory.tenants()
+                await preflight.check(self._http, tenants[0] if tenants else None)
+                return
+            except Unavailable as error:
+                logs.get().warning("waiting_for_vault", reason=error.reason)
+            await lifecycle.pause(stopping, PREFLIGHT_S)
+
+    async def _canary(self) -> None:
+        try:
+            await self._transit.canary()
+        except StrongroomError as error:
+            logs.get().warning("not_ready", reason=error.reason)
+            await self._health.ready(False)
+        else:
+            await self._health.ready(True)
+
+    async def _reconcile(self, stopping: asyncio.Event) -> None:
+        """Tidy at the start and then every few minutes, not in step with other processes."""
+        while not stopping.is_set():
+            with contextlib.suppress(StrongroomError):
+                await self._reconciler.round()
+            await lifecycle.pause(stopping, RECONCILE_S * random.uniform(0.8, 1.2))  # noqa: S311  not a secret

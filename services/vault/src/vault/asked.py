@@ -1,0 +1,127 @@
+"""Own what a bind may ask for: a request becomes checked values with its secrets covered, or InvalidArgument.
+
+A message names the field and the rule, never the value.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from common.errors import InvalidArgument
+from common.secret import Secret
+from strongroom.types.v1.binding_pb2 import (
+    EXCHANGE_BITGET,
+    KEY_TYPE_HMAC,
+    KEY_TYPE_RSA,
+    SCOPE_FUTURES,
+    SCOPE_SPOT,
+)
+from strongroom.vault.v1.binding_store_pb2 import BindRequest, Credential
+
+VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
+FIELDS: Final = frozenset(["api_key", "secret_key", "passphrase"])
+SCOPES: Final = frozenset([SCOPE_SPOT, SCOPE_FUTURES])
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One checked bind request."""
+
+    binding_id: str
+    exchange: int
+    label: str
+    subject: str
+    scopes: tuple[int, ...]
+    key_type: int
+    api_key: Secret
+    secret_key: Secret
+    passphrase: Secret
+    whitespace_removed: tuple[str, ...]
+
+    def fingerprint_text(self) -> bytes:
+        """Return what identifies the exchange key; only its keyed digest may be stored."""
+        return f"api-key:{self.exchange}:{self.api_key.reveal()}".encode()
+
+    def request_text(self) -> bytes:
+        """Return everything asked in canonical form; only its keyed digest may be stored."""
+        facts = {
+            "exchange": self.exchange,
+            "label": self.label,
+            "subject": self.subject,
+            "scopes": self.scopes,
+            "key_type": self.key_type,
+            "api_key": _digest(self.api_key),
+            "secret_key": _digest(self.secret_key),
+            "passphrase": _digest(self.passphrase),
+            "whitespace_removed": self.whitespace_removed,
+        }
+        return b"bind:" + json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
+
+    def hint(self) -> str:
+        """Return the first five and last four characters of the API key."""
+        plain = self.api_key.reveal()
+        return f"{plain[:5]}…{plain[-4:]}"
+
+
+def binding_id(tenant: str, idempotency_key: str) -> str:
+    """Return the id that a tenant's idempotency key leads to: 32 hex digits of a digest over both, length first."""
+    digest = hashlib.sha256()
+    for part in (tenant.encode(), idempotency_key.encode()):
+        digest.update(len(part).to_bytes(4, "big") + part)
+    return digest.hexdigest()[:32]
+
+
+def asked(tenant: str, request: BindRequest) -> Asked:
+    """Return the checked request; raise InvalidArgument naming the first field that is wrong."""
+    _visible("idempotency_key", request.idempotency_key, 1, 255)
+    if request.exchange != EXCHANGE_BITGET:
+        raise _wrong("exchange", "The exchange is not supported.")
+    if not request.scopes or not set(request.scopes) <= SCOPES:
+        raise _wrong("scopes", "Ask for spot, futures or both.")
+    if not set(request.whitespace_removed) <= FIELDS:
+        raise _wrong("whitespace_removed", "Only fields of the credential can be named.")
+    _printable("label", request.label, 64)
+    _printable("subject", request.subject, 128)
+    secrets = _credential(request.credential)
+    return Asked(
+        binding_id(tenant, request.idempotency_key),
+        request.exchange,
+        request.label,
+        request.subject,
+        tuple(sorted(set(request.scopes))),
+        request.credential.key_type,
+        *secrets,
+        tuple(sorted(set(request.whitespace_removed))),
+    )
+
+
+def _credential(credential: Credential) -> tuple[Secret, Secret, Secret]:
+    """Check the three parts and cover them. 32 bytes is what Transit takes for an HMAC key at least."""
+    if credential.key_type == KEY_TYPE_RSA:
+        raise InvalidArgument("key_type_unsupported", "RSA keys cannot be bound yet.", field="credential.key_type")
+    if credential.key_type != KEY_TYPE_HMAC:
+        raise _wrong("credential.key_type", "The key type must be hmac.")
+    _visible("credential.api_key", credential.api_key, 8, 128)
+    _visible("credential.secret_key", credential.secret_key, 32, 512)
+    _visible("credential.passphrase", credential.passphrase, 1, 64)
+    return Secret(credential.api_key), Secret(credential.secret_key), Secret(credential.passphrase)
+
+
+def _visible(field: str, value: str, least: int, most: int) -> None:
+    if not least <= len(value) <= most or not VISIBLE.fullmatch(value):
+        raise _wrong(field, f"Must be {least} to {most} visible ASCII characters without spaces.")
+
+
+def _printable(field: str, value: str, most: int) -> None:
+    if len(value) > most or not value.isprintable():
+        raise _wrong(field, f"Must be at most {most} printable characters.")
+
+
+def _wrong(field: str, detail: str) -> InvalidArgument:
+    return InvalidArgument("invalid_field", detail, field=field)
+
+
+def _digest(secret: Secret) -> str:
+    return hashlib.sha256(secret.reveal().encode()).hexdigest()

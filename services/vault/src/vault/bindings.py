@@ -1,0 +1,237 @@
+"""Own the write orders of a binding's life: bind, transition, revoke. Each can be cut anywhere and repeated.
+
+A binding exists if and only if its record does. No secret is held longer than the call that brought it.
+"""
+
+import asyncio
+import base64
+import hmac
+import os
+from typing import Final
+
+from common.clock import Clock, timestamp
+from common.errors import Aborted, BindingRevoked, DeadlineExceeded, IdempotencyMismatch, Internal, InvalidArgument
+from common.secret import Secret
+from strongroom.types.v1.binding_pb2 import (
+    STATUS_CONNECTED,
+    STATUS_DISCONNECTED,
+    STATUS_LIMITED,
+    STATUS_PENDING,
+    STATUS_REJECTED,
+    STATUS_REVOKED,
+    Binding,
+    CredentialInfo,
+    Verdict,
+)
+
+from vault.actor import Actor
+from vault.asked import Asked
+from vault.audit import AuditLog
+from vault.claims import Claims
+from vault.records import Record, Records
+from vault.steps import NoSteps, Steps
+from vault.store import Applied, Documents, Keys, NotApplied, Outcome, Unknown, Why, put, refused, unavailable
+
+BIND_LIMIT_S: Final = 30.0  # shorter than claims.STALE_AFTER_S: a claim is never taken from a bind under way
+REVOKE_ATTEMPTS: Final = 5
+
+
+class Bindings:
+    """Bind, change and end bindings. `steps` hears of each durable step."""
+
+    def __init__(
+        self, documents: Documents, keys: Keys, audit: AuditLog, clock: Clock, steps: Steps | None = None
+    ) -> None:
+        self._documents = documents
+        self._keys = keys
+        self._audit = audit
+        self._clock = clock
+        self._steps = steps or NoSteps()
+        self.records = Records(documents)
+        self.claims = Claims(documents, self.records, clock)
+
+    async def bind(self, actor: Actor, asked: Asked) -> tuple[Binding, bool]:
+        """Store a credential and return (its binding, whether this call created it).
+
+        Raises IdempotencyMismatch, AlreadyExists with the live binding's id, Unavailable when a repeat is safe.
+        """
+        tenant, name = actor.tenant, asked.binding_id
+        slot, (digest, fingerprint) = await asyncio.gather(
+            self.records.slot(tenant, name), self._keys.keyed([asked.request_text(), asked.fingerprint_text()])
+        )
+        if slot.record:
+            return _same(slot.record, digest), False
+        if slot.sweeping:
+            raise unavailable("slot_sweeping")
+        try:
+            async with asyncio.timeout(BIND_LIMIT_S), self._audit.action(actor, "bind", name) as told:
+                self._steps.reached("bind.intent")
+                await self.claims.take(tenant, fingerprint, name)
+                self._steps.reached("bind.claimed")
+                fresh = await self._import(tenant, name, asked.secret_key)
+                self._steps.reached("bind.imported")
+                await self._known_answer(tenant, name, asked.secret_key, fresh=fresh)
+                self._steps.reached("bind.tested")
+                await self._store_credential(tenant, asked)
+                self._steps.reached("bind.stored")
+                record = await self.records.save(self._new(tenant, asked, fingerprint, digest), slot.version)
+                self._steps.reached("bind.recorded")
+                told["revision"] = slot.version + 1
+        except TimeoutError:
+            raise DeadlineExceeded() from None
+        if record:
+            return record.binding, True
+        return await self._other(tenant, name, digest), False
+
+    async def transition(self, actor: Actor, name: str, expected: int, verdict: Verdict) -> tuple[Binding, bool]:
+        """Record a verdict and return (the binding, whether the record changed).
+
+        Raises BindingRevoked, InvalidArgument for a status that cannot follow, Aborted on another revision.
+        """
+        record = await self.records.load(actor.tenant, name)
+        if record.revoked:
+            raise BindingRevoked()
+        if record.binding.verdict == verdict:
+            return record.binding, False
+        if record.binding.revision != expected:
+            raise Aborted()
+        _check_follows(record.binding, verdict.status)
+        facts = {"status": verdict.status, "from_status": record.binding.verdict.status, "revision": expected + 1}
+        async with self._audit.action(actor, "transition", name, **facts):
+            saved = await self.records.save(self._changed(record, verdict), expected)
+            if saved is None:
+                raise Aborted()
+        return saved.binding, True
+
+    async def revoke(self, actor: Actor, name: str) -> Binding:
+        """End a binding; return only when nothing can be signed for it and every version of its credential is gone.
+
+        A repeat finishes what a crash left. Raises NotFound, Unavailable when a repeat is needed.
+        """
+        await self.records.load(actor.tenant, name)
+        async with self._audit.action(actor, "revoke", name):
+            self._steps.reached("revoke.intent")
+            record = await self._record_revoked(actor.tenant, name)
+            self._steps.reached("revoke.recorded")
+            await self.fence(actor.tenant, name)
+            self._steps.reached("revoke.fenced")
+            await self.destroy_credential(actor.tenant, name)
+            self._steps.reached("revoke.destroyed")
+        return record.binding
+
+    async def fence(self, tenant: str, name: str) -> None:
+        """Delete the signing key; raise Unavailable when it is not known to be gone."""
+        _settled(await self._keys.retire(tenant, name))
+
+    async def destroy_credential(self, tenant: str, name: str) -> None:
+        """Destroy every version of API key and passphrase; raise Unavailable when they are not known to be gone."""
+        _settled(await self._documents.destroy(tenant, "credentials", name))
+
+    async def _import(self, tenant: str, name: str, secret: Secret) -> bool:
+        """Import the secret; return whether the key is surely new. The known-answer test decides the rest."""
+        match await self._keys.import_key(tenant, name, secret):
+            case Applied():
+                return True
+            case NotApplied(Why.UNAVAILABLE | Why.DENIED as why):
+                raise refused(why)
+            case _:
+                return False
+
+    async def _known_answer(self, tenant: str, name: str, secret: Secret, *, fresh: bool) -> None:
+        """Make sure that the key in Transit signs as this secret does."""
+        challenge = os.urandom(16)
+        signature = await self._keys.sign(tenant, name, challenge)
+        if signature is None:
+            raise unavailable("import_unknown")
+        expected = base64.b64encode(hmac.digest(secret.reveal().encode(), challenge, "sha256"))
+        if hmac.compare_digest(expected, signature.value.encode()):
+            return
+        if fresh:
+            raise Internal("known_answer")
+        raise IdempotencyMismatch()
+
+    async def _store_credential(self, tenant: str, asked: Asked) -> None:
+        """Write API key and passphrase; what an earlier try under this id left must say the same."""
+        data = {"api_key": asked.api_key.reveal(), "passphrase": asked.passphrase.reveal()}
+        cas = 0
+        while await put(self._documents, tenant, "credentials", asked.binding_id, data, cas=cas) is None:
+            found = await self._documents.read(tenant, "credentials", asked.binding_id)
+            if found and found.data == data:
+                return
+            if found and found.data is not None:
+                raise IdempotencyMismatch()
+            cas = found.version if found else 0
+
+    async def _record_revoked(self, tenant: str, name: str) -> Record:
+        for _ in range(REVOKE_ATTEMPTS):
+            record = await self.records.load(tenant, name)
+            if record.revoked:
+                return record
+            told = record.binding.verdict
+            verdict = Verdict(status=STATUS_REVOKED, environment=told.environment, account=told.account)
+            saved = await self.records.save(self._changed(record, verdict), record.binding.revision)
+            if saved:
+                return saved
+        raise unavailable("busy")
+
+    async def _other(self, tenant: str, name: str, digest: str) -> Binding:
+        """Return the answer when a record was there first: that of the same request, made at the same time."""
+        record = (await self.records.slot(tenant, name)).record
+        if record is None:
+            raise unavailable("slot_taken")
+        return _same(record, digest)
+
+    def _new(self, tenant: str, asked: Asked, fingerprint: str, digest: str) -> Record:
+        now = timestamp(self._clock.unix())
+        binding = Binding(
+            id=asked.binding_id,
+            tenant_id=tenant,
+            label=asked.label,
+            subject=asked.subject,
+            created_at=now,
+            updated_at=now,
+            verdict=Verdict(status=STATUS_PENDING),
+            whitespace_removed=asked.whitespace_removed,
+        )
+        binding.exchange = asked.exchange  # type: ignore[assignment]  # checked numbers of the enums
+        binding.scopes.extend(asked.scopes)  # type: ignore[arg-type]
+        info = CredentialInfo(version=1, api_key_hint=asked.hint(), stored_at=now)
+        info.key_type = asked.key_type  # type: ignore[assignment]
+        binding.credential.CopyFrom(info)
+        return Record(binding, fingerprint, digest)
+
+    def _changed(self, record: Record, verdict: Verdict) -> Record:
+        """Return the record with another verdict; a key that worked once stays proven."""
+        binding = Binding()
+        binding.CopyFrom(record.binding)
+        binding.verdict.CopyFrom(verdict)
+        binding.proven |= verdict.status in (STATUS_CONNECTED, STATUS_LIMITED)
+        binding.updated_at.CopyFrom(timestamp(self._clock.unix()))
+        return Record(binding, record.fingerprint, record.request_digest)
+
+
+def _same(record: Record, digest: str) -> Binding:
+    """Return the stored answer to a repeat of the same request."""
+    if not hmac.compare_digest(record.request_digest, digest):
+        raise IdempotencyMismatch()
+    return record.binding
+
+
+def _check_follows(binding: Binding, status: int) -> None:
+    """Raise InvalidArgument for a status that a verdict cannot give this binding."""
+    allowed = {STATUS_CONNECTED, STATUS_LIMITED, STATUS_DISCONNECTED if binding.proven else STATUS_REJECTED}
+    if binding.verdict.status == STATUS_PENDING:
+        allowed.add(STATUS_PENDING)
+    if status not in allowed:
+        raise InvalidArgument("status_order", "This status cannot follow.", field="verdict.status")
+
+
+def _settled(outcome: Outcome[None]) -> None:
+    """Return when the write is durable; raise Unavailable, or Internal for one that Vault finds wrong, otherwise."""
+    match outcome:
+        case Applied():
+            return
+        case NotApplied(why):
+            raise refused(why)
+        case Unknown():
+            raise unavailable()

@@ -1,0 +1,76 @@
+"""Own the rule that a tenant binds an exchange key once: one claim document for each keyed fingerprint.
+
+A claim is free when its binding is revoked, or when it is old and its binding never came to be.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+from common.clock import Clock
+from common.errors import AlreadyExists
+
+from vault.records import Records
+from vault.store import Documents, put, unavailable
+
+# A bind must be over before its claim can be taken from it; `bindings.BIND_LIMIT_S` is shorter.
+STALE_AFTER_S: Final = 60.0
+WAIT_S: Final = 2.0
+POLL_S: Final = 0.05
+FREE: Final = {"binding_id": "", "claimed_at": 0}
+
+
+class Claims:
+    """Claim and release exchange keys of any tenant."""
+
+    def __init__(self, documents: Documents, records: Records, clock: Clock) -> None:
+        self._documents = documents
+        self._records = records
+        self._clock = clock
+
+    async def take(self, tenant: str, fingerprint: str, binding_id: str) -> None:
+        """Claim the key for `binding_id`; raise AlreadyExists naming the live binding that has it."""
+        claim = {"binding_id": binding_id, "claimed_at": int(self._clock.unix())}
+        cas = 0
+        while await put(self._documents, tenant, "fp", fingerprint, claim, cas=cas) is None:
+            found = await self._until_free(tenant, fingerprint, binding_id)
+            if found is None:
+                return
+            cas = found
+
+    async def release_dead(self, tenant: str, fingerprint: str, older_than_s: float) -> bool:
+        """Free a claim whose binding is revoked, or never came to be within `older_than_s`; return whether it did."""
+        found = await self._documents.read(tenant, "fp", fingerprint)
+        if found is None or not found.data or not found.data["binding_id"]:
+            return False
+        if await self._holder(tenant, found.data, older_than_s):
+            return False
+        return await put(self._documents, tenant, "fp", fingerprint, FREE, cas=found.version) is not None
+
+    async def _until_free(self, tenant: str, fingerprint: str, binding_id: str) -> int | None:
+        """Return the version to take over, None when the claim is `binding_id`'s own already.
+
+        A fresh claim without a record belongs to a bind under way: its record is awaited for WAIT_S.
+        """
+        deadline = self._clock.monotonic() + WAIT_S
+        while True:
+            found = await self._documents.read(tenant, "fp", fingerprint)
+            if found is None or not found.data or not found.data["binding_id"]:
+                return found.version if found else 0
+            if found.data["binding_id"] == binding_id:
+                return None
+            holder = await self._holder(tenant, found.data, STALE_AFTER_S)
+            if holder == "":
+                return found.version
+            if holder == "live":
+                raise AlreadyExists(binding_id=found.data["binding_id"])
+            if self._clock.monotonic() > deadline:
+                raise unavailable("bind_in_progress")
+            await asyncio.sleep(POLL_S)
+
+    async def _holder(self, tenant: str, claim: Mapping[str, Any], stale_after_s: float) -> str:
+        """Return `live` for a claim with a living binding, `coming` for a fresh one without record, else nothing."""
+        record = (await self._records.slot(tenant, claim["binding_id"])).record
+        if record is not None:
+            return "" if record.revoked else "live"
+        return "coming" if self._clock.unix() < claim["claimed_at"] + stale_after_s else ""

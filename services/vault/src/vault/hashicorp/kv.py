@@ -1,0 +1,58 @@
+"""Own the documents: KV v2 under the mount `strongroom`, every write with check-and-set.
+
+A tenant's documents are reached with that tenant's token alone; the paths are built from checked ids.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from vault.hashicorp.http import Answer, VaultHttp, outcome, read
+from vault.hashicorp.login import tenant_role
+from vault.store import Applied, Collection, Document, Outcome
+
+MOUNT: Final = "strongroom"
+
+
+class KeyValue:
+    """The port's `Documents` on Vault."""
+
+    def __init__(self, http: VaultHttp) -> None:
+        self._http = http
+
+    async def read(self, tenant: str, collection: Collection, name: str) -> Document | None:
+        """Return the newest version, or None when there never was one."""
+        answer = await self._http.call(tenant_role(tenant), "GET", MOUNT, "data", collection, tenant, name, pure=True)
+        found = read(answer)
+        if found is None and isinstance(answer, Answer) and answer.data:
+            found = answer  # a destroyed version answers 404 with its metadata
+        return Document(found.data["data"], int(found.data["metadata"]["version"])) if found else None
+
+    async def write(
+        self, tenant: str, collection: Collection, name: str, data: Mapping[str, Any], cas: int
+    ) -> Outcome[int]:
+        """Write version `cas` + 1, if `cas` is the current one (0: none)."""
+        body = {"data": dict(data), "options": {"cas": cas}}
+        segments = (MOUNT, "data", collection, tenant, name)
+        return outcome(await self._http.call(tenant_role(tenant), "POST", *segments, body=body), cas + 1)
+
+    async def destroy(self, tenant: str, collection: Collection, name: str) -> Outcome[None]:
+        """Destroy every version; the version numbers stay used."""
+        role = tenant_role(tenant)
+        metadata = read(await self._http.call(role, "GET", MOUNT, "metadata", collection, tenant, name, pure=True))
+        versions = metadata.data["versions"] if metadata else {}
+        left = [int(number) for number, version in versions.items() if not version["destroyed"]]
+        if not left:
+            return Applied(None)
+        segments = (MOUNT, "destroy", collection, tenant, name)
+        return outcome(await self._http.call(role, "PUT", *segments, body={"versions": left}), None)
+
+    async def names(self, tenant: str, collection: Collection) -> list[str]:
+        """Return the names of the tenant's documents, sorted."""
+        return listed(
+            read(await self._http.call(tenant_role(tenant), "LIST", MOUNT, "metadata", collection, tenant, pure=True))
+        )
+
+
+def listed(answer: Answer | None) -> list[str]:
+    """Return the names of a LIST, sorted; folders, which end in a slash, are left out."""
+    return sorted(name for name in (answer.data["keys"] if answer else ()) if not name.endswith("/"))

@@ -1,0 +1,148 @@
+"""Own the logins: a signed assertion of one minute becomes a short-lived Vault token, one for each identity.
+
+hvac makes the calls, in threads, with one client for one use. Tokens live in memory only and are never logged.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from secrets import token_hex
+from typing import Final
+
+import hvac
+import requests
+from common import logs
+from common.clock import Clock
+from common.errors import PermissionDenied, StrongroomError
+from common.secret import Secret
+from hvac.exceptions import InvalidRequest, VaultError
+from joserfc import jwt
+from joserfc.jwk import ECKey
+
+from vault.store import unavailable
+
+AUDIENCE: Final = "strongroom-vault"
+ASSERTION_LIFE_S: Final = 60
+BACKDATED_S: Final = 5  # the server's clock may be a little behind ours
+RENEW_AT: Final = 2 / 3
+LOGIN_PAUSE_S: Final = 1.0  # a failing or useless login is tried once a second, not once a call
+TIMEOUT: Final = (2, 5)  # connect, read
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where Vault is, and the authority of its certificate (None: the system's)."""
+
+    url: str
+    ca_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One identity at Vault: the role of the JWT auth method, and the only subject bound to it."""
+
+    name: str
+    subject: str
+
+
+SERVICE: Final = Role("strongroom-service", "strongroom-service")
+RECONCILER: Final = Role("strongroom-reconciler", "strongroom-reconciler")
+
+
+def tenant_role(tenant: str) -> Role:
+    """Return the identity of one tenant; its subject is the tenant alone, so that no two share an alias."""
+    return Role(f"strongroom-tenant-{tenant}", tenant)
+
+
+def admin_client(connection: Connection, token: Secret | None = None) -> hvac.Client:
+    """Return an hvac client that follows no redirect and reads nothing from the environment; close its adapter."""
+    session = requests.Session()
+    session.trust_env = False
+    session.verify = str(connection.ca_file) if connection.ca_file else True
+    plain = token.reveal() if token else ""
+    return hvac.Client(connection.url, token=plain, timeout=TIMEOUT, allow_redirects=False, session=session)
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What is known of one identity; times are monotonic seconds."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    token: Secret | None = None
+    born_at: float = 0.0
+    renew_at: float = 0.0
+    expires_at: float = 0.0
+    failed_at: float = float("-inf")
+    failure: StrongroomError | None = None
+
+
+class Logins:
+    """Keep one token for each identity: single flight, renewed by a new login at two thirds of its life."""
+
+    def __init__(self, connection: Connection, key_file: Path, clock: Clock) -> None:
+        self._connection = connection
+        self._key = ECKey.import_key(key_file.read_bytes())
+        self._clock = clock
+        self._entries: dict[Role, _Entry] = {}
+
+    async def token(self, role: Role) -> Secret:
+        """Return a token of `role`; raise PermissionDenied when Vault has no such role, Unavailable otherwise."""
+        entry = self._entries.setdefault(role, _Entry())
+        if entry.token and self._clock.monotonic() < entry.renew_at:
+            return entry.token
+        async with entry.lock:
+            now = self._clock.monotonic()
+            if entry.token and now < entry.renew_at:
+                return entry.token
+            if now >= entry.failed_at + LOGIN_PAUSE_S:
+                await self._renew(role, entry)
+        if entry.token and self._clock.monotonic() < entry.expires_at:
+            return entry.token
+        failure = entry.failure or unavailable()
+        raise type(failure)(failure.reason, failure.detail, retry_after=failure.retry_after)
+
+    def forget(self, role: Role, token: Secret) -> bool:
+        """Drop a token that Vault refused; return whether another try with a new one makes sense."""
+        entry = self._entries[role]
+        if entry.token is not token:
+            return True
+        if self._clock.monotonic() < entry.born_at + LOGIN_PAUSE_S:
+            return False
+        entry.token = None
+        return True
+
+    async def _renew(self, role: Role, entry: _Entry) -> None:
+        now = self._clock.monotonic()
+        try:
+            token, lease = await asyncio.to_thread(self._login, role)
+        except StrongroomError as error:
+            entry.failure, entry.failed_at = error, now
+            logs.get().warning("vault_login_failed", role=role.name, reason=error.reason)
+            return
+        entry.token, entry.born_at, entry.failure = token, now, None
+        entry.renew_at, entry.expires_at = now + lease * RENEW_AT, now + lease
+
+    def _login(self, role: Role) -> tuple[Secret, int]:
+        client = admin_client(self._connection)
+        try:
+            answer = client.auth.jwt.jwt_login(role.name, self._assertion(role), use_token=False)
+            return Secret(answer["auth"]["client_token"]), int(answer["auth"]["lease_duration"])
+        except InvalidRequest:
+            raise PermissionDenied("not_provisioned", "This identity is not known to the key vault.") from None
+        except (VaultError, requests.RequestException, KeyError, TypeError, ValueError):
+            raise unavailable() from None
+        finally:
+            client.adapter.close()
+
+    def _assertion(self, role: Role) -> str:
+        now = int(self._clock.unix())
+        claims = {
+            "iss": AUDIENCE,
+            "aud": AUDIENCE,
+            "sub": role.subject,
+            "iat": now - BACKDATED_S,
+            "nbf": now - BACKDATED_S,
+            "exp": now + ASSERTION_LIFE_S,
+            "jti": token_hex(16),
+        }
+        return jwt.encode({"alg": "ES256"}, claims, self._key, algorithms=["ES256"])

@@ -1,0 +1,80 @@
+"""Own what each identity may do at Vault, as policy documents. Export, backup and restore are in none of them.
+
+A tenant needs `config` for the fence, and `config` could make a key exportable: so the glob of its keys names the only
+parameters that may be sent. A rule with `+` would lose to that glob, so it could not narrow it.
+"""
+
+import json
+from typing import Any, Final
+
+from vault.hashicorp.kv import MOUNT
+from vault.hashicorp.transit import CANARY_KEY, FINGERPRINT_KEY, TRANSIT
+
+Rules = dict[str, dict[str, Any]]
+KEY_TYPES: Final = ["hmac", "rsa-2048", "rsa-3072", "rsa-4096"]
+KEY_PARAMETERS: Final[dict[str, list[Any]]] = {
+    "type": [*KEY_TYPES],
+    "ciphertext": [],
+    "hash_function": [],
+    "exportable": [False],
+    "allow_rotation": [],
+    "deletion_allowed": [],
+    "min_decryption_version": [],
+    "min_encryption_version": [],
+}
+# Every identity may ask what it may do: the service checks that before it serves.
+SELF: Final[Rules] = {"sys/capabilities-self": {"capabilities": ["update"]}}
+
+
+def tenant(tenant_id: str) -> str:
+    """Return the policy of one tenant: its own documents and keys, nothing else."""
+    rules: Rules = {
+        f"{MOUNT}/data/{collection}/{tenant_id}/*": {"capabilities": ["create", "read", "update"]}
+        for collection in ("bindings", "credentials", "fp", "accounts")
+    }
+    return _document(
+        {
+            **SELF,
+            **rules,
+            f"{MOUNT}/metadata/bindings/{tenant_id}/": {"capabilities": ["list"]},
+            f"{MOUNT}/metadata/bindings/{tenant_id}/*": {"capabilities": ["read"]},
+            f"{MOUNT}/metadata/credentials/{tenant_id}/*": {"capabilities": ["read"]},
+            f"{MOUNT}/destroy/credentials/{tenant_id}/*": {"capabilities": ["create", "update"]},
+            f"{TRANSIT}/keys/{tenant_id}.*": {
+                "capabilities": ["create", "read", "update", "delete"],
+                "allowed_parameters": KEY_PARAMETERS,
+            },
+            f"{TRANSIT}/hmac/{tenant_id}.*": {"capabilities": ["update"]},
+            f"{TRANSIT}/sign/{tenant_id}.*": {"capabilities": ["update"]},
+        }
+    )
+
+
+def service() -> str:
+    """Return the policy of the service itself: its keyed digest, its canary, the wrapping key, the registry."""
+    return _document(
+        {
+            **SELF,
+            f"{TRANSIT}/hmac/{FINGERPRINT_KEY}/sha2-256": {"capabilities": ["update"]},
+            f"{TRANSIT}/hmac/{CANARY_KEY}/sha2-256": {"capabilities": ["update"]},
+            f"{TRANSIT}/wrapping_key": {"capabilities": ["read"]},
+            f"{MOUNT}/data/tenants/*": {"capabilities": ["read"]},
+        }
+    )
+
+
+def reconciler() -> str:
+    """Return the policy of the reconciler: names only."""
+    return _document(
+        {
+            **SELF,
+            f"{MOUNT}/metadata/tenants/": {"capabilities": ["list"]},
+            f"{MOUNT}/metadata/bindings/*": {"capabilities": ["list"]},
+            f"{MOUNT}/metadata/fp/*": {"capabilities": ["list"]},
+            f"{TRANSIT}/keys/": {"capabilities": ["list"]},
+        }
+    )
+
+
+def _document(rules: Rules) -> str:
+    return json.dumps({"path": rules}, indent=1)

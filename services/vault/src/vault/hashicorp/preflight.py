@@ -1,0 +1,99 @@
+"""Own the check of our own rights before serving: a missing one and one too many both stop the process, by name."""
+
+from typing import Final
+
+from vault.hashicorp.http import Answer, VaultHttp
+from vault.hashicorp.kv import MOUNT
+from vault.hashicorp.login import RECONCILER, SERVICE, Role, tenant_role
+from vault.hashicorp.transit import CANARY_KEY, FINGERPRINT_KEY, TRANSIT
+from vault.store import unavailable
+
+Wanted = dict[str, frozenset[str]]
+NOTHING: Final[frozenset[str]] = frozenset()
+BINDING: Final = "0" * 32
+STRANGER: Final = "0" * 26
+
+
+class WrongRights(Exception):
+    """An identity lacks a capability or has a forbidden one; the text names identity, path and capability."""
+
+
+def _forbidden(tenant: str) -> Wanted:
+    """Return the paths that no identity of ours may touch."""
+    key = f"{tenant}.{BINDING}"
+    paths = [
+        *(f"{TRANSIT}/export/{kind}/{key}" for kind in ("hmac-key", "encryption-key", "signing-key")),
+        f"{TRANSIT}/byok-export/{key}/{key}",
+        f"{TRANSIT}/backup/{key}",
+        f"{TRANSIT}/restore/{key}",
+        f"{TRANSIT}/export/hmac-key/{FINGERPRINT_KEY}",
+        f"{TRANSIT}/backup/{FINGERPRINT_KEY}",
+        f"{TRANSIT}/keys/{FINGERPRINT_KEY}/config",
+        "sys/policies/acl/any",
+        "sys/mounts/any",
+        "sys/audit/any",
+        "auth/jwt/config",
+        "auth/token/create",
+    ]
+    return dict.fromkeys(paths, NOTHING)
+
+
+def _service(tenant: str) -> Wanted:
+    key = f"{tenant}.{BINDING}"
+    own = {
+        f"{TRANSIT}/hmac/{FINGERPRINT_KEY}/sha2-256": frozenset(["update"]),
+        f"{TRANSIT}/hmac/{CANARY_KEY}/sha2-256": frozenset(["update"]),
+        f"{TRANSIT}/wrapping_key": frozenset(["read"]),
+        f"{MOUNT}/data/tenants/{tenant}": frozenset(["read"]),
+    }
+    closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{key}/config", f"{TRANSIT}/hmac/{key}/sha2-256"]
+    closed += [f"{MOUNT}/data/{part}/{tenant}/{BINDING}" for part in ("bindings", "credentials")]
+    return {**_forbidden(tenant), **own, **dict.fromkeys(closed, NOTHING)}
+
+
+def _reconciler(tenant: str) -> Wanted:
+    key = f"{tenant}.{BINDING}"
+    own = dict.fromkeys(
+        [f"{MOUNT}/metadata/tenants/", f"{MOUNT}/metadata/bindings/{tenant}/", f"{TRANSIT}/keys/"], frozenset(["list"])
+    )
+    closed = [f"{MOUNT}/data/{part}/{tenant}/{BINDING}" for part in ("bindings", "credentials")]
+    closed += [f"{TRANSIT}/hmac/{key}/sha2-256", f"{TRANSIT}/keys/{key}/config"]
+    return {**_forbidden(tenant), **own, **dict.fromkeys(closed, NOTHING)}
+
+
+def _tenant(tenant: str) -> Wanted:
+    key, write = f"{tenant}.{BINDING}", frozenset(["create", "read", "update"])
+    own = {f"{MOUNT}/data/{part}/{tenant}/{BINDING}": write for part in ("bindings", "credentials", "fp", "accounts")}
+    own[f"{MOUNT}/metadata/bindings/{tenant}/"] = frozenset(["list"])
+    own[f"{MOUNT}/metadata/credentials/{tenant}/{BINDING}"] = frozenset(["read"])
+    own[f"{TRANSIT}/keys/{key}"] = frozenset(["create", "read", "update", "delete"])
+    own[f"{TRANSIT}/hmac/{key}/sha2-256"] = frozenset(["update"])
+    foreign = f"{STRANGER}.{BINDING}"
+    closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{foreign}", f"{TRANSIT}/hmac/{foreign}/sha2-256"]
+    closed += [f"{MOUNT}/data/{part}/{STRANGER}/{BINDING}" for part in ("bindings", "credentials")]
+    return {**_forbidden(tenant), **own, **dict.fromkeys(closed, NOTHING)}
+
+
+async def check(http: VaultHttp, tenant: str | None) -> None:
+    """Compare what our identities may do with what they should; `tenant` is one of the registered ones.
+
+    Raises WrongRights, PermissionDenied for an identity that is not provisioned, Unavailable.
+    """
+    await _compare(http, SERVICE, _service(tenant or STRANGER))
+    await _compare(http, RECONCILER, _reconciler(tenant or STRANGER))
+    if tenant:
+        await _compare(http, tenant_role(tenant), _tenant(tenant))
+
+
+async def _compare(http: VaultHttp, role: Role, wanted: Wanted) -> None:
+    answer = await http.call(role, "POST", "sys", "capabilities-self", body={"paths": sorted(wanted)}, pure=True)
+    if not isinstance(answer, Answer) or answer.status >= 429:
+        raise unavailable()
+    if not answer.ok:
+        raise WrongRights(f"{role.name} may not ask for its capabilities")
+    for path, needed in wanted.items():
+        has = frozenset(answer.data.get(path) or ()) - {"deny"}
+        if needed - has:
+            raise WrongRights(f"{role.name} lacks {', '.join(sorted(needed - has))} on {path}")
+        if has - needed:
+            raise WrongRights(f"{role.name} has forbidden {', '.join(sorted(has - needed))} on {path}")

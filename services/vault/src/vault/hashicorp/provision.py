@@ -1,0 +1,139 @@
+"""Own the preparation of a Vault: mounts, policies, roles, service keys, tenants. Runs with an administrator's token.
+
+Idempotent: what is there already is brought to what it should be, and each line says what was done. It never touches
+a tenant's documents or keys.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import hvac
+from common import ids, strict_json
+from hvac.exceptions import InvalidPath, VaultError
+
+from vault.hashicorp import policies
+from vault.hashicorp.kv import MOUNT
+from vault.hashicorp.login import AUDIENCE, RECONCILER, SERVICE, Role, tenant_role
+from vault.hashicorp.transit import CANARY_KEY, FINGERPRINT_KEY, TRANSIT
+
+LIFE: Final = "300s"
+JWT: Final = "jwt"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """One tenant of the registry."""
+
+    id: str
+    name: str
+
+
+def tenants_of(path: Path) -> list[Tenant]:
+    """Read `[{"id", "name"}]`; raise ValueError or InvalidArgument for anything else."""
+    entries = strict_json.loads(path.read_bytes())
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError("a list of tenants is expected")
+    if not all(set(entry) == {"id", "name"} and isinstance(entry["name"], str) for entry in entries):
+        raise ValueError("each tenant has an id and a name")
+    return [Tenant(ids.tenant_id(str(entry["id"])), entry["name"]) for entry in entries]
+
+
+def provision(client: hvac.Client, login_public_key: str, tenants: Sequence[Tenant], say: Say) -> None:
+    """Bring the server to what the service needs; raises hvac's VaultError when it refuses."""
+    _mount(client, MOUNT, "kv", {"version": "2"}, say)
+    client.write_data(f"{MOUNT}/config", data={"cas_required": True})
+    say(f"mount {MOUNT}/: every write needs check-and-set")
+    _mount(client, TRANSIT, "transit", {}, say)
+    for key in (FINGERPRINT_KEY, CANARY_KEY):
+        _service_key(client, key, say)
+    _jwt(client, login_public_key, say)
+    _identity(client, SERVICE, policies.service(), say)
+    _identity(client, RECONCILER, policies.reconciler(), say)
+    for tenant in tenants:
+        _identity(client, tenant_role(tenant.id), policies.tenant(tenant.id), say)
+        _register(client, tenant, say)
+    _audit(client, say)
+
+
+def _mount(client: hvac.Client, path: str, kind: str, options: dict[str, str], say: Say) -> None:
+    mounted = client.sys.list_mounted_secrets_engines()["data"]
+    if f"{path}/" not in mounted:
+        client.sys.enable_secrets_engine(kind, path=path, options=options)
+        say(f"mount {path}/: made ({kind})")
+        return
+    found = mounted[f"{path}/"]
+    if found["type"] != kind or (found["options"] or {}).get("version") != options.get("version"):
+        raise VaultError(f"the mount {path}/ is of another kind")
+    say(f"mount {path}/: there already")
+
+
+def _service_key(client: hvac.Client, name: str, say: Say) -> None:
+    found = _read(client, f"{TRANSIT}/keys/{name}")
+    if found is None:
+        client.write_data(f"{TRANSIT}/keys/{name}", data={"type": "hmac", "key_size": 32, "exportable": False})
+        say(f"key {name}: made")
+        return
+    if found["type"] != "hmac" or found["exportable"]:
+        raise VaultError(f"the key {name} is not a hidden hmac key")
+    say(f"key {name}: there already")
+
+
+def _jwt(client: hvac.Client, public_key: str, say: Say) -> None:
+    if f"{JWT}/" not in client.sys.list_auth_methods()["data"]:
+        client.sys.enable_auth_method(JWT, path=JWT)
+        say(f"auth {JWT}/: made")
+    settings = {"jwt_validation_pubkeys": [public_key], "jwt_supported_algs": ["ES256"], "bound_issuer": AUDIENCE}
+    client.write_data(f"auth/{JWT}/config", data=settings)
+    say(f"auth {JWT}/: trusts the login key")
+
+
+def _identity(client: hvac.Client, role: Role, policy: str, say: Say) -> None:
+    """Make a policy and the role that alone carries it, open to one subject."""
+    client.sys.create_or_update_policy(role.name, policy)
+    settings: dict[str, Any] = {
+        "role_type": "jwt",
+        "user_claim": "sub",
+        "bound_audiences": [AUDIENCE],
+        "bound_subject": role.subject,
+        "token_type": "batch",
+        "token_ttl": LIFE,
+        "token_max_ttl": LIFE,
+        "token_policies": [role.name],
+        "token_no_default_policy": True,
+    }
+    client.write_data(f"auth/{JWT}/role/{role.name}", data=settings)
+    say(f"role and policy {role.name}: written")
+
+
+def _register(client: hvac.Client, tenant: Tenant, say: Say) -> None:
+    path = f"{MOUNT}/data/tenants/{tenant.id}"
+    found = _read(client, path) or {"data": None, "metadata": {"version": 0}}
+    if found["data"] == {"name": tenant.name}:
+        say(f"tenant {tenant.id}: registered already")
+        return
+    cas = found["metadata"]["version"]
+    client.write_data(path, data={"data": {"name": tenant.name}, "options": {"cas": cas}})
+    say(f"tenant {tenant.id}: registered")
+
+
+def _audit(client: hvac.Client, say: Say) -> None:
+    """Make sure that Vault keeps an audit log of its own."""
+    if client.sys.list_enabled_audit_devices()["data"]:
+        say("audit: a device is enabled")
+        return
+    try:
+        client.sys.enable_audit_device("file", options={"file_path": "stdout"})
+        say("audit: enabled on the server's standard output")
+    except VaultError:
+        say("audit: NO DEVICE, and this server takes none through its API: declare one in its configuration")
+
+
+def _read(client: hvac.Client, path: str) -> dict[str, Any] | None:
+    try:
+        answer = client.read(path)
+    except InvalidPath:
+        return None
+    return answer["data"] if answer else None

@@ -1,0 +1,140 @@
+"""Own the signing keys: Transit imports a secret, signs with it and destroys it, and never gives it back.
+
+The secret leaves this process encrypted to Transit's public wrapping key. Nothing here can export or back up a key.
+"""
+
+import asyncio
+import base64
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from common.errors import Internal
+from common.secret import Secret
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
+
+from vault.hashicorp.http import Answer, Lost, VaultHttp, outcome, read
+from vault.hashicorp.login import SERVICE, tenant_role
+from vault.store import Applied, NotApplied, Outcome, Signature, Why, unavailable
+
+TRANSIT: Final = "transit"
+FINGERPRINT_KEY: Final = "strongroom-fingerprint"
+CANARY_KEY: Final = "strongroom-canary"
+OAEP: Final = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+GONE: Final = ("not found", "no existing key", "could not be found")
+
+
+def key_name(tenant: str, binding: str) -> str:
+    """Return the name of a binding's key; both parts have a fixed length, so no name is another's prefix."""
+    return f"{tenant}.{binding}"
+
+
+class Transit:
+    """The port's `Keys` on Vault."""
+
+    def __init__(self, http: VaultHttp) -> None:
+        self._http = http
+        self._wrapping_key: rsa.RSAPublicKey | None = None
+        self._soft_delete = True  # OpenBao has it; the first 404 or 405 tells that this server does not
+
+    async def import_key(self, tenant: str, binding: str, material: Secret) -> Outcome[None]:
+        """Import `material` (32 to 512 bytes as UTF-8) as a key that cannot be exported; CONFLICT when one is there."""
+        wrapping_key = await self._public_key()
+        ciphertext = await asyncio.to_thread(_wrapped, wrapping_key, material)
+        body = {"type": "hmac", "hash_function": "SHA256", "ciphertext": ciphertext}
+        answer = await self._key_call(tenant, binding, "POST", "import", body=body)
+        if isinstance(answer, Answer) and "existing key" in answer.errors:  # a 500 on OpenBao, a 400 elsewhere
+            return NotApplied(Why.CONFLICT)
+        result = outcome(answer, None)
+        if not isinstance(result, Applied):
+            self._wrapping_key = None  # it may have been replaced with the server's storage
+        return result
+
+    async def sign(self, tenant: str, binding: str, message: bytes) -> Signature | None:
+        """Return the HMAC-SHA256 of `message`, None when there is no key that may be used."""
+        body = {"input": base64.b64encode(message).decode()}
+        segments = (TRANSIT, "hmac", key_name(tenant, binding), "sha2-256")
+        answer = await self._http.call(tenant_role(tenant), "POST", *segments, body=body, pure=True)
+        if isinstance(answer, Answer) and answer.status == 400:
+            return None  # not found, or soft-deleted
+        found = read(answer)
+        return _signature(found.data["hmac"], found.request_id) if found else None
+
+    async def created_at(self, tenant: str, binding: str) -> float | None:
+        """Return when the key's first version was made (Unix seconds), None when there is no key."""
+        found = read(await self._key_call(tenant, binding, "GET", pure=True))
+        return _unix(next(iter(found.data["keys"].values()))) if found else None
+
+    async def retire(self, tenant: str, binding: str) -> Outcome[None]:
+        """Fence and delete the key: once applied, nothing can be signed with it any more."""
+        if self._soft_delete:
+            answer = await self._key_call(tenant, binding, "DELETE", "soft-delete")
+            self._soft_delete = not (isinstance(answer, Answer) and answer.status in (404, 405))
+        answer = await self._key_call(tenant, binding, "POST", "config", body={"deletion_allowed": True})
+        if _gone(answer):
+            return Applied(None)
+        if isinstance(answer, Answer) and answer.ok:
+            answer = await self._key_call(tenant, binding, "DELETE")
+        return Applied(None) if _gone(answer) else outcome(answer, None)
+
+    async def keyed(self, messages: Sequence[bytes]) -> list[str]:
+        """Return the keyed digest of each message in hex, made with the service's own key."""
+        items = [{"input": base64.b64encode(message).decode()} for message in messages]
+        segments = (TRANSIT, "hmac", FINGERPRINT_KEY, "sha2-256")
+        found = read(await self._http.call(SERVICE, "POST", *segments, body={"batch_input": items}, pure=True))
+        results = found.data["batch_results"] if found else []
+        if len(results) != len(items) or any("hmac" not in result for result in results):
+            raise Internal("fingerprint_key")
+        return [base64.b64decode(_signature(result["hmac"], "").value).hex() for result in results]
+
+    async def canary(self) -> None:
+        """Prove that Vault really works; raise Unavailable otherwise."""
+        segments = (TRANSIT, "hmac", CANARY_KEY, "sha2-256")
+        answer = await self._http.call(SERVICE, "POST", *segments, body={"input": "Y2FuYXJ5"})
+        if read(answer) is None:
+            raise unavailable()
+
+    async def _key_call(
+        self, tenant: str, binding: str, method: str, *rest: str, body: dict[str, Any] | None = None, pure: bool = False
+    ) -> Answer | Lost:
+        segments = (TRANSIT, "keys", key_name(tenant, binding), *rest)
+        return await self._http.call(tenant_role(tenant), method, *segments, body=body, pure=pure)
+
+    async def _public_key(self) -> rsa.RSAPublicKey:
+        if self._wrapping_key is None:
+            found = read(await self._http.call(SERVICE, "GET", TRANSIT, "wrapping_key", pure=True))
+            key = serialization.load_pem_public_key(found.data["public_key"].encode()) if found else None
+            if not isinstance(key, rsa.RSAPublicKey):
+                raise Internal("wrapping_key")
+            self._wrapping_key = key
+        return self._wrapping_key
+
+
+def _wrapped(wrapping_key: rsa.RSAPublicKey, material: Secret) -> str:
+    """Encrypt `material` as Transit wants it: RSA-OAEP of a fresh AES key, then AES-KWP of the material."""
+    key = os.urandom(32)
+    wrapped = aes_key_wrap_with_padding(key, material.reveal().encode())
+    return base64.b64encode(wrapping_key.encrypt(key, OAEP) + wrapped).decode()
+
+
+def _signature(text: str, request_id: str) -> Signature:
+    vault, version, value = text.split(":", 2)
+    if vault != "vault" or not version.startswith("v"):
+        raise Internal("signature_format")
+    return Signature(value, int(version[1:]), request_id)
+
+
+def _gone(answer: Answer | Lost) -> bool:
+    if isinstance(answer, Lost):
+        return False
+    return answer.status == 404 or (answer.status == 400 and any(word in answer.errors for word in GONE))
+
+
+def _unix(created: Any) -> float:
+    """Return the time of a key's version, which Vault gives as seconds or inside an object as RFC 3339."""
+    if isinstance(created, dict):
+        return datetime.fromisoformat(created["creation_time"]).timestamp()
+    return float(created)

@@ -1,0 +1,85 @@
+"""Own the form of a record: a Binding as JSON with what only this service needs, changed by check-and-set alone.
+
+A slot without a binding may hold a sweeper's mark: while it says `sweeping`, nobody may bind under that id.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from common.errors import NotFound
+from google.protobuf import json_format
+from strongroom.types.v1.binding_pb2 import STATUS_REVOKED, Binding
+
+from vault.store import Documents, put, unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A binding, the keyed digests of its exchange key and of the request that made it. Contains no secret."""
+
+    binding: Binding
+    fingerprint: str
+    request_digest: str
+
+    @property
+    def revoked(self) -> bool:
+        """Whether the binding has ended."""
+        return self.binding.verdict.status == STATUS_REVOKED
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The place of one id: its record if there is one, its version, and whether a sweeper works on it."""
+
+    record: Record | None
+    version: int
+    sweeping: bool = False
+
+
+class Records:
+    """Read and write the records of any tenant."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
+
+    async def slot(self, tenant: str, binding_id: str) -> Slot:
+        """Return what is at `binding_id`, which may be nothing (version 0)."""
+        found = await self._documents.read(tenant, "bindings", binding_id)
+        if found is None or found.data is None:
+            return Slot(None, found.version if found else 0)
+        if "binding" not in found.data:
+            return Slot(None, found.version, bool(found.data["sweeping"]))
+        return Slot(_record(dict(found.data), found.version), found.version)
+
+    async def load(self, tenant: str, binding_id: str) -> Record:
+        """Return the record; raise NotFound when there is none."""
+        record = (await self.slot(tenant, binding_id)).record
+        if record is None:
+            raise NotFound()
+        return record
+
+    async def save(self, record: Record, cas: int) -> Record | None:
+        """Write `record` as version `cas` + 1 and return it so; None when the record changed meanwhile."""
+        binding = Binding()
+        binding.CopyFrom(record.binding)
+        binding.revision = cas + 1
+        data = {
+            "binding": json_format.MessageToDict(binding, preserving_proto_field_name=True),
+            "fingerprint": record.fingerprint,
+            "request_digest": record.request_digest,
+        }
+        version = await put(self._documents, binding.tenant_id, "bindings", binding.id, data, cas=cas)
+        return None if version is None else Record(binding, record.fingerprint, record.request_digest)
+
+    async def mark(self, tenant: str, binding_id: str, *, sweeping: bool, cas: int) -> int:
+        """Mark an id that has no record as being swept, or as swept; raise Unavailable when someone was faster."""
+        version = await put(self._documents, tenant, "bindings", binding_id, {"sweeping": sweeping}, cas=cas)
+        if version is None:
+            raise unavailable("slot_taken")
+        return version
+
+
+def _record(data: dict[str, Any], version: int) -> Record:
+    binding = json_format.ParseDict(data["binding"], Binding(), ignore_unknown_fields=True)
+    binding.revision = version
+    return Record(binding, data["fingerprint"], data["request_digest"])

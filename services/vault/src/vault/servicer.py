@@ -1,0 +1,114 @@
+"""Own the gRPC face: who may call what, who the tenant is, and nothing of how it is done."""
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from common import ids
+from common.errors import InvalidArgument
+from common.rpc.server import Callers, ServicerContext
+from common.tokens import TokenVerifier
+from strongroom.types.v1.binding_pb2 import Binding
+from strongroom.vault.v1.binding_store_pb2 import (
+    BindRequest,
+    BindResponse,
+    DescribeRequest,
+    DescribeResponse,
+    ListRequest,
+    ListResponse,
+    RevokeRequest,
+    RevokeResponse,
+    ScanRequest,
+    ScanResponse,
+    TransitionRequest,
+    TransitionResponse,
+)
+from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreServicer
+from strongroom.vault.v1.signer_pb2 import SignRequest, SignResponse
+from strongroom.vault.v1.signer_pb2_grpc import SignerServicer
+
+from vault import listing
+from vault.actor import actor_of
+from vault.asked import asked
+from vault.bindings import Bindings
+from vault.signer import Signer
+from vault.store import Directory, Documents
+
+READ: Final = "bindings:read"
+WRITE: Final = "bindings:write"
+PAGE_LIMIT: Final = 100
+_STORE: Final = "/strongroom.vault.v1.BindingStore"
+CALLERS: Final[Callers] = {
+    f"{_STORE}/Bind": frozenset(["gateway"]),
+    f"{_STORE}/Describe": frozenset(["gateway", "verifier", "worker"]),
+    f"{_STORE}/List": frozenset(["gateway"]),
+    f"{_STORE}/Transition": frozenset(["worker"]),
+    f"{_STORE}/Revoke": frozenset(["gateway"]),
+    f"{_STORE}/Scan": frozenset(["worker"]),
+    "/strongroom.vault.v1.Signer/Sign": frozenset(["worker"]),
+}
+
+
+class Store(BindingStoreServicer):
+    """Custody of records and credentials."""
+
+    def __init__(self, bindings: Bindings, documents: Documents, directory: Directory, tokens: TokenVerifier) -> None:
+        self._bindings = bindings
+        self._documents = documents
+        self._directory = directory
+        self._tokens = tokens
+
+    async def Bind(self, request: BindRequest, context: ServicerContext) -> BindResponse:
+        """Store a credential."""
+        actor = actor_of(context, self._tokens, WRITE)
+        wanted = asked(actor.tenant, request)
+        request.ClearField("credential")
+        binding, created = await self._bindings.bind(actor, wanted)
+        return BindResponse(binding=binding, created=created)
+
+    async def Describe(self, request: DescribeRequest, context: ServicerContext) -> DescribeResponse:
+        """Read one record."""
+        actor = actor_of(context, self._tokens, READ, request.tenant_id)
+        record = await self._bindings.records.load(actor.tenant, ids.binding_id(request.binding_id))
+        return DescribeResponse(binding=record.binding)
+
+    async def List(self, request: ListRequest, context: ServicerContext) -> ListResponse:
+        """Read a page of the tenant's records."""
+        actor = actor_of(context, self._tokens, READ)
+        if not 1 <= request.limit <= PAGE_LIMIT:
+            raise InvalidArgument("limit", f"The limit must be 1 to {PAGE_LIMIT}.", field="limit")
+
+        def keep(binding: Binding) -> bool:
+            wanted = not request.status or binding.verdict.status == request.status
+            return wanted and request.subject in ("", binding.subject)
+
+        found, after = await listing.page(self._documents, actor.tenant, request.after, request.limit, keep)
+        return ListResponse(bindings=found, next_after=after)
+
+    async def Transition(self, request: TransitionRequest, context: ServicerContext) -> TransitionResponse:
+        """Record a verdict."""
+        actor = actor_of(context, self._tokens, WRITE, request.tenant_id)
+        name = ids.binding_id(request.binding_id)
+        binding, changed = await self._bindings.transition(actor, name, request.expected_revision, request.verdict)
+        return TransitionResponse(binding=binding, changed=changed)
+
+    async def Revoke(self, request: RevokeRequest, context: ServicerContext) -> RevokeResponse:
+        """End a binding."""
+        actor = actor_of(context, self._tokens, WRITE)
+        return RevokeResponse(binding=await self._bindings.revoke(actor, ids.binding_id(request.binding_id)))
+
+    async def Scan(self, request: ScanRequest, context: ServicerContext) -> AsyncIterator[ScanResponse]:  # noqa: ARG002
+        """Yield every binding of every tenant."""
+        async for binding in listing.everything(self._documents, self._directory):
+            yield ScanResponse(binding=binding)
+
+
+class Oracle(SignerServicer):
+    """The one oracle."""
+
+    def __init__(self, signer: Signer, tokens: TokenVerifier) -> None:
+        self._signer = signer
+        self._tokens = tokens
+
+    async def Sign(self, request: SignRequest, context: ServicerContext) -> SignResponse:
+        """Sign one exchange request."""
+        return await self._signer.sign(actor_of(context, self._tokens, "requests:sign", request.tenant_id), request)

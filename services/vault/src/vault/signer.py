@@ -1,0 +1,98 @@
+"""Own the oracle: a structured request that policy allows becomes a signed one, with a record of it on disk first.
+
+It never signs a text, never trusts a caller's clock, and reveals the passphrase only into the header that carries it.
+"""
+
+import asyncio
+import hashlib
+from typing import Final
+
+from common.clock import Clock
+from common.errors import BindingRevoked, Internal
+from common.ids import binding_id
+from common.secret import Secret
+from strongroom.vault.v1.signer_pb2 import Header, SignRequest, SignResponse
+
+from vault.actor import Actor
+from vault.audit import AuditLog
+from vault.canonical import Canonical, canonical
+from vault.policy import Policy
+from vault.records import Record, Records
+from vault.store import Documents, Keys, Signature
+
+LOCALE: Final = "en-US"  # keeps the exchange's error texts stable
+
+
+class Signer:
+    """Sign exchange requests for the tenant's bindings."""
+
+    def __init__(self, documents: Documents, keys: Keys, audit: AuditLog, policy: Policy, clock: Clock) -> None:
+        self._documents = documents
+        self._records = Records(documents)
+        self._keys = keys
+        self._audit = audit
+        self._policy = policy
+        self._clock = clock
+
+    async def sign(self, actor: Actor, request: SignRequest) -> SignResponse:
+        """Return the exact bytes to send.
+
+        Raises PolicyRefused with the rule, NotFound, BindingRevoked, Unavailable; nothing is signed then.
+        """
+        binding = binding_id(request.binding_id)
+        wanted = canonical(request.request, self._policy.camel_case_paths)
+        self._policy.check(wanted)
+        record, credential = await self._usable(actor.tenant, binding)
+        digest = hashlib.sha256(wanted.unstamped()).hexdigest()
+        facts = {"method": wanted.method, "path": wanted.path, "rule": "verification_read", "request_digest": digest}
+        async with self._audit.action(actor, "sign", binding, **facts) as told:
+            timestamp = int(self._clock.unix() * 1000)
+            signature = await self._keys.sign(actor.tenant, binding, wanted.prehash(timestamp))
+            if signature is None:
+                raise await self._without_key(actor.tenant, binding)
+            told["vault_request_id"] = signature.request_id
+        return _response(wanted, record, credential, signature, timestamp, demo=request.demo)
+
+    async def _usable(self, tenant: str, binding: str) -> tuple[Record, tuple[Secret, Secret]]:
+        """Return the record of a live binding and its (API key, passphrase)."""
+        record, document = await asyncio.gather(
+            self._records.load(tenant, binding), self._documents.read(tenant, "credentials", binding)
+        )
+        if record.revoked:
+            raise BindingRevoked()
+        if document is None or document.data is None:
+            raise await self._without_key(tenant, binding)
+        return record, (Secret(document.data["api_key"]), Secret(document.data["passphrase"]))
+
+    async def _without_key(self, tenant: str, binding: str) -> BindingRevoked | Internal:
+        """Return why a binding's credential is gone: it was revoked meanwhile, or something is wrong."""
+        record = await self._records.load(tenant, binding)
+        return BindingRevoked() if record.revoked else Internal("credential_missing")
+
+
+def _response(
+    wanted: Canonical,
+    record: Record,
+    credential: tuple[Secret, Secret],
+    signature: Signature,
+    timestamp: int,
+    *,
+    demo: bool,
+) -> SignResponse:
+    api_key, passphrase = credential
+    headers = {
+        "ACCESS-KEY": api_key.reveal(),
+        "ACCESS-SIGN": signature.value,
+        "ACCESS-TIMESTAMP": str(timestamp),
+        "ACCESS-PASSPHRASE": passphrase.reveal(),
+        "Content-Type": "application/json",
+        "locale": LOCALE,
+        **({"paptrading": "1"} if demo else {}),
+    }
+    return SignResponse(
+        method=wanted.method,
+        target=wanted.target(),
+        headers=[Header(name=name, value=value) for name, value in headers.items()],
+        body=wanted.body,
+        credential_version=record.binding.credential.version,
+    )

@@ -1,0 +1,19 @@
+"""Own the names of the durable steps, so that a test can end the process between any two of them."""
+
+from typing import Final, Protocol
+
+BIND: Final = ("bind.intent", "bind.claimed", "bind.imported", "bind.tested", "bind.stored", "bind.recorded")
+REVOKE: Final = ("revoke.intent", "revoke.recorded", "revoke.fenced", "revoke.destroyed")
+
+
+class Steps(Protocol):
+    """Told of each durable step once it is done."""
+
+    def reached(self, step: str) -> None: ...
+
+
+class NoSteps:
+    """Listen to nothing; what the product uses."""
+
+    def reached(self, step: str) -> None:
+        """Do nothing."""

@@ -1,0 +1,139 @@
+"""Own the port to Vault: what can be asked of it, and the three answers a write can have.
+
+Above this file nobody sees HTTP, a status or a foreign exception. A write whose fate is not known is `Unknown`, never
+an error: whoever made it reads back and decides.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar
+
+from common import logs
+from common.errors import Internal, Unavailable
+from common.secret import Secret
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+Collection = Literal["bindings", "credentials", "fp", "accounts"]
+RETRY_AFTER_S: Final = 2.0
+
+
+class Why(Enum):
+    """Why a write was not applied."""
+
+    CONFLICT = "conflict"  # the check-and-set value is not the current version, or the key exists already
+    MISSING = "missing"
+    DENIED = "denied"
+    INVALID = "invalid"
+    UNAVAILABLE = "unavailable"  # it was not sent, or refused before any work
+
+
+@dataclass(frozen=True, slots=True)
+class Applied(Generic[T_co]):
+    """The write is durable."""
+
+    value: T_co
+
+
+@dataclass(frozen=True, slots=True)
+class NotApplied:
+    """The write had no effect and will have none."""
+
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The write may have been applied, or may still be."""
+
+
+Outcome = Applied[T] | NotApplied | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The newest version of a document; `data` is None once that version is destroyed."""
+
+    data: Mapping[str, Any] | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A MAC in standard base64, the version of the key that made it, and Vault's own id of the request."""
+
+    value: str
+    version: int
+    request_id: str
+
+
+class Documents(Protocol):
+    """A tenant's documents, reached with that tenant's own token. Reads raise Unavailable when Vault cannot answer."""
+
+    async def read(self, tenant: str, collection: Collection, name: str) -> Document | None: ...
+
+    async def write(
+        self, tenant: str, collection: Collection, name: str, data: Mapping[str, Any], cas: int
+    ) -> Outcome[int]: ...
+
+    async def destroy(self, tenant: str, collection: Collection, name: str) -> Outcome[None]: ...
+
+    async def names(self, tenant: str, collection: Collection) -> list[str]: ...
+
+
+class Keys(Protocol):
+    """A tenant's signing keys, and the service's keyed digest. Nothing here gives key material back."""
+
+    async def import_key(self, tenant: str, binding: str, material: Secret) -> Outcome[None]: ...
+
+    async def sign(self, tenant: str, binding: str, message: bytes) -> Signature | None: ...
+
+    async def created_at(self, tenant: str, binding: str) -> float | None: ...
+
+    async def retire(self, tenant: str, binding: str) -> Outcome[None]: ...
+
+    async def keyed(self, messages: Sequence[bytes]) -> list[str]: ...
+
+
+class Directory(Protocol):
+    """What exists, by name only, for every tenant: for the reconciler and for Scan."""
+
+    async def tenants(self) -> list[str]: ...
+
+    async def names(self, tenant: str, collection: Collection) -> list[str]: ...
+
+    async def keys(self) -> list[tuple[str, str]]: ...
+
+
+def unavailable(reason: str = "vault_unavailable") -> Unavailable:
+    """Return the error for a Vault that cannot be asked now."""
+    return Unavailable(reason, "The key vault cannot answer at the moment.", retry_after=RETRY_AFTER_S)
+
+
+def refused(why: Why) -> Unavailable | Internal:
+    """Return the error for a write that Vault refused although it should not have."""
+    if why is Why.UNAVAILABLE:
+        return unavailable()
+    logs.get().error("vault_refused", reason=why.value)
+    return unavailable("vault_denied") if why is Why.DENIED else Internal("vault_refused")
+
+
+async def put(
+    documents: Documents, tenant: str, collection: Collection, name: str, data: Mapping[str, Any], *, cas: int
+) -> int | None:
+    """Write one version and be sure of it: return its number, or None when another version is there.
+
+    An unknown fate is resolved by reading back; where that shows nothing yet, Unavailable says that a repeat is safe.
+    """
+    match await documents.write(tenant, collection, name, data, cas):
+        case Applied(version):
+            return version
+        case NotApplied(Why.CONFLICT):
+            return None
+        case NotApplied(why):
+            raise refused(why)
+    found = await documents.read(tenant, collection, name)
+    if found is None or found.version <= cas:
+        raise unavailable()
+    return found.version if found.version == cas + 1 and found.data == data else None

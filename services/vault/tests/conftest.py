@@ -1,0 +1,183 @@
+"""One real OpenBao for the whole run, a fresh tenant for each test, and the service's parts on them."""
+
+import itertools
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hvac
+import pytest
+from cli import pki
+from cli.openbao import OpenBao
+from common.clock import SystemClock
+from common.secret import Secret
+from strongroom.types.v1.binding_pb2 import EXCHANGE_BITGET, KEY_TYPE_HMAC, SCOPE_FUTURES, SCOPE_SPOT
+from strongroom.vault.v1.binding_store_pb2 import BindRequest, Credential
+from vault import policy
+from vault.actor import Actor
+from vault.asked import Asked, asked
+from vault.audit import AuditLog
+from vault.bindings import Bindings
+from vault.hashicorp.directory import VaultDirectory
+from vault.hashicorp.http import VaultHttp
+from vault.hashicorp.kv import KeyValue
+from vault.hashicorp.login import Connection, Logins, admin_client
+from vault.hashicorp.provision import Tenant, provision
+from vault.hashicorp.transit import Transit
+from vault.reconcile import Reconciler
+from vault.signer import Signer
+
+PASSPHRASE = "Passphrase01"
+
+
+class TestClock(SystemClock):
+    """The system's clock, which a test can move forward."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def unix(self) -> float:
+        return super().unix() + self.ahead
+
+
+@dataclass
+class Server:
+    """A provisioned OpenBao, the key with which the service logs in, and an administrator's client."""
+
+    bao: OpenBao
+    connection: Connection
+    login_key: Path
+    login_public_key: str
+    admin: hvac.Client
+
+    def tenant(self) -> str:
+        """Register a new tenant and return its id."""
+        tenant = secrets.token_hex(13)
+        self.provision(Tenant(tenant, "Test"))
+        return tenant
+
+    def provision(self, *tenants: Tenant) -> list[str]:
+        said: list[str] = []
+        provision(self.admin, self.login_public_key, tenants, said.append)
+        return said
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("vault")
+    private, public = pki.ensure_login_key(home / "keys")
+    with OpenBao(home / "bao") as bao, ExitStack() as stack:
+        connection = Connection(bao.url)
+        admin = admin_client(connection, Secret(bao.root_token))
+        stack.callback(admin.adapter.close)
+        made = Server(bao, connection, private, public.read_text(), admin)
+        made.provision()
+        yield made
+
+
+@pytest.fixture
+def tenant(server: Server) -> str:
+    return server.tenant()
+
+
+@pytest.fixture
+def clock() -> TestClock:
+    return TestClock()
+
+
+@dataclass
+class Parts:
+    """The service's parts on one connection to Vault."""
+
+    http: VaultHttp
+    documents: KeyValue
+    keys: Transit
+    directory: VaultDirectory
+    audit: AuditLog
+    audit_file: Path
+    bindings: Bindings
+    signer: Signer
+    reconciler: Reconciler
+
+
+@dataclass
+class Maker:
+    """Make the parts, on any connection; what it made is closed after the test."""
+
+    server: Server
+    folder: Path
+    clock: TestClock
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    made: list[Parts] = field(default_factory=list)
+
+    async def __call__(self, connection: Connection | None = None, *, steps: Any = None) -> Parts:
+        connection = connection or self.server.connection
+        http = VaultHttp(connection, Logins(connection, self.server.login_key, self.clock))
+        await http.__aenter__()
+        audit_file = self.folder / f"audit-{next(self.numbers)}.jsonl"
+        audit = AuditLog(audit_file, self.clock)
+        audit.start()
+        documents, keys, directory = KeyValue(http), Transit(http), VaultDirectory(http)
+        bindings = Bindings(documents, keys, audit, self.clock, steps)
+        signer = Signer(documents, keys, audit, policy.load(), self.clock)
+        reconciler = Reconciler(bindings, documents, keys, directory, audit=audit, clock=self.clock)
+        parts = Parts(http, documents, keys, directory, audit, audit_file, bindings, signer, reconciler)
+        self.made.append(parts)
+        return parts
+
+
+@pytest.fixture
+async def make(server: Server, tmp_path: Path, clock: TestClock) -> AsyncIterator[Maker]:
+    maker = Maker(server, tmp_path, clock)
+    yield maker
+    for parts in maker.made:
+        await parts.http.__aexit__()
+        await parts.audit.stop()
+
+
+@pytest.fixture
+async def parts(make: Maker) -> Parts:
+    return await make()
+
+
+@pytest.fixture
+def actor(tenant: str) -> Actor:
+    return Actor(tenant, "gateway", "somebody", "a-client")
+
+
+def bind_request(idempotency_key: str = "", **credential: str) -> BindRequest:
+    """Return a good bind request with a new key; `credential` replaces its parts."""
+    parts: Mapping[str, str] = {
+        "api_key": f"bg_{secrets.token_hex(16)}",
+        "secret_key": secrets.token_hex(32),
+        "passphrase": PASSPHRASE,
+        **credential,
+    }
+    return BindRequest(
+        idempotency_key=idempotency_key or secrets.token_hex(8),
+        exchange=EXCHANGE_BITGET,
+        label="Main",
+        subject="customer-1",
+        scopes=[SCOPE_SPOT, SCOPE_FUTURES],
+        credential=Credential(key_type=KEY_TYPE_HMAC, **parts),
+    )
+
+
+@pytest.fixture
+def request_of() -> Callable[..., BindRequest]:
+    return bind_request
+
+
+@pytest.fixture
+def wanted(tenant: str) -> Callable[..., Asked]:
+    """Return a maker of checked bind requests of the test's tenant."""
+
+    def make_one(idempotency_key: str = "", **credential: str) -> Asked:
+        return asked(tenant, bind_request(idempotency_key, **credential))
+
+    return make_one

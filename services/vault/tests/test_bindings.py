@@ -1,0 +1,183 @@
+"""The write orders on a real server: bind, transition, revoke, and their repeats."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from common.errors import (
+    Aborted,
+    AlreadyExists,
+    BindingRevoked,
+    IdempotencyMismatch,
+    InvalidArgument,
+    NotFound,
+    StrongroomError,
+)
+from strongroom.types.v1.binding_pb2 import (
+    REASON_INVALID_SECRET,
+    STATUS_CONNECTED,
+    STATUS_DISCONNECTED,
+    STATUS_PENDING,
+    STATUS_REJECTED,
+    STATUS_REVOKED,
+    Verdict,
+)
+from vault.actor import Actor
+from vault.asked import Asked
+
+Wanted = Callable[..., Asked]
+
+
+async def test_a_bind_makes_a_pending_record_that_shows_a_hint_and_no_secret(
+    parts: Any, actor: Actor, wanted: Wanted
+) -> None:
+    asked = wanted()
+    binding, created = await parts.bindings.bind(actor, asked)
+    assert created
+    assert binding.id == asked.binding_id
+    assert (binding.verdict.status, binding.revision, binding.proven) == (STATUS_PENDING, 1, False)
+    api_key = asked.api_key.reveal()
+    assert binding.credential.api_key_hint == f"{api_key[:5]}…{api_key[-4:]}"
+    record = await parts.bindings.records.load(actor.tenant, asked.binding_id)
+    assert record.binding == binding
+    document = await parts.documents.read(actor.tenant, "bindings", asked.binding_id)
+    for secret in (asked.api_key, asked.secret_key, asked.passphrase):
+        assert secret.reveal() not in str(document)
+
+
+async def test_a_repeat_answers_the_stored_binding_and_another_body_is_refused(
+    parts: Any, actor: Actor, wanted: Wanted
+) -> None:
+    first = wanted("repeat-me", api_key="bg_the_same_key", secret_key="a" * 64)
+    made, _ = await parts.bindings.bind(actor, first)
+    again = wanted("repeat-me", api_key="bg_the_same_key", secret_key="a" * 64)
+    assert await parts.bindings.bind(actor, again) == (made, False)
+    for change in ({"secret_key": "b" * 64}, {"api_key": "bg_another_key"}, {"passphrase": "other"}):
+        other = {"api_key": "bg_the_same_key", "secret_key": "a" * 64, **change}
+        with pytest.raises(IdempotencyMismatch):
+            await parts.bindings.bind(actor, wanted("repeat-me", **other))
+
+
+async def test_sixty_binds_of_one_key_have_one_success(parts: Any, actor: Actor, wanted: Wanted) -> None:
+    asks = [wanted(api_key="bg_everybody_wants_me") for _ in range(60)]
+    answers = await asyncio.gather(*(parts.bindings.bind(actor, ask) for ask in asks), return_exceptions=True)
+    made = [answer[0].id for answer in answers if isinstance(answer, tuple)]
+    assert len(made) == 1
+    refused = [answer for answer in answers if isinstance(answer, AlreadyExists)]
+    assert len(refused) == 59
+    assert {error.extra["binding_id"] for error in refused} == set(made)
+    assert await parts.documents.names(actor.tenant, "bindings") == made
+
+
+async def test_the_same_request_sent_twenty_times_at_once_makes_one_binding(
+    parts: Any, actor: Actor, wanted: Wanted
+) -> None:
+    asked = wanted()
+    answers = await asyncio.gather(*(parts.bindings.bind(actor, asked) for _ in range(20)))
+    assert sum(created for _, created in answers) == 1
+    assert {binding.id for binding, _ in answers} == {asked.binding_id}
+    assert len({binding.SerializeToString(deterministic=True) for binding, _ in answers}) == 1
+
+
+async def test_a_revoked_key_can_be_bound_again_and_by_another_tenant_at_any_time(
+    parts: Any, actor: Actor, wanted: Wanted, server: Any
+) -> None:
+    first, _ = await parts.bindings.bind(actor, wanted(api_key="bg_moving_about"))
+    other = Actor(server.tenant(), "gateway")
+    assert (await parts.bindings.bind(other, wanted(api_key="bg_moving_about")))[1]
+    await parts.bindings.revoke(actor, first.id)
+    second, created = await parts.bindings.bind(actor, wanted(api_key="bg_moving_about"))
+    assert created
+    with pytest.raises(AlreadyExists) as refused:
+        await parts.bindings.bind(actor, wanted(api_key="bg_moving_about"))
+    assert refused.value.extra == {"binding_id": second.id}
+
+
+async def test_a_claim_without_a_record_is_waited_for_and_taken_over_when_old(
+    parts: Any, actor: Actor, wanted: Wanted, clock: Any
+) -> None:
+    asked = wanted()
+    _, fingerprint = await parts.keys.keyed([b"", asked.fingerprint_text()])
+    await parts.bindings.claims.take(actor.tenant, fingerprint, "0" * 32)
+    with pytest.raises(StrongroomError) as refused:
+        await parts.bindings.bind(actor, asked)
+    assert (refused.value.reason, refused.value.retry_after) == ("bind_in_progress", 2.0)
+    clock.ahead = 61
+    assert (await parts.bindings.bind(actor, asked))[1]
+
+
+async def test_a_verdict_is_recorded_once_and_against_the_revision_it_was_reached_from(
+    parts: Any, actor: Actor, wanted: Wanted
+) -> None:
+    made, _ = await parts.bindings.bind(actor, wanted())
+    verdict = Verdict(status=STATUS_CONNECTED)
+    binding, changed = await parts.bindings.transition(actor, made.id, 1, verdict)
+    assert (changed, binding.revision, binding.proven) == (True, 2, True)
+    assert await parts.bindings.transition(actor, made.id, 1, verdict) == (binding, False)
+    with pytest.raises(Aborted):
+        await parts.bindings.transition(actor, made.id, 1, Verdict(status=STATUS_DISCONNECTED))
+
+
+async def test_two_verdicts_at_once_leave_one(parts: Any, actor: Actor, wanted: Wanted) -> None:
+    made, _ = await parts.bindings.bind(actor, wanted())
+    verdicts = [Verdict(status=STATUS_CONNECTED), Verdict(status=STATUS_REJECTED)]
+    answers = await asyncio.gather(
+        *(parts.bindings.transition(actor, made.id, 1, verdict) for verdict in verdicts), return_exceptions=True
+    )
+    assert [type(answer) for answer in answers].count(Aborted) == 1
+    assert (await parts.bindings.records.load(actor.tenant, made.id)).binding.revision == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "allowed"),
+    [
+        (STATUS_PENDING, STATUS_REJECTED, True),
+        (STATUS_PENDING, STATUS_DISCONNECTED, False),
+        (STATUS_CONNECTED, STATUS_DISCONNECTED, True),
+        (STATUS_CONNECTED, STATUS_REJECTED, False),
+        (STATUS_CONNECTED, STATUS_PENDING, False),
+        (STATUS_REJECTED, STATUS_CONNECTED, True),
+        (STATUS_CONNECTED, STATUS_REVOKED, False),
+    ],
+)
+async def test_rejected_is_for_keys_that_never_worked_and_disconnected_for_those_that_did(
+    parts: Any, actor: Actor, wanted: Wanted, before: int, after: int, allowed: bool
+) -> None:
+    made, _ = await parts.bindings.bind(actor, wanted())
+    first, _ = await parts.bindings.transition(actor, made.id, 1, Verdict(status=before))  # type: ignore[arg-type]
+    verdict = Verdict(status=after, reason=REASON_INVALID_SECRET)  # type: ignore[arg-type]
+    if allowed:
+        assert (await parts.bindings.transition(actor, made.id, first.revision, verdict))[1]
+        return
+    with pytest.raises(InvalidArgument):
+        await parts.bindings.transition(actor, made.id, first.revision, verdict)
+
+
+async def test_a_revoked_binding_stays_as_a_tombstone_without_key_or_credential(
+    parts: Any, actor: Actor, wanted: Wanted
+) -> None:
+    made, _ = await parts.bindings.bind(actor, wanted())
+    revoked = await parts.bindings.revoke(actor, made.id)
+    assert (revoked.verdict.status, revoked.verdict.reason) == (STATUS_REVOKED, 0)
+    assert await parts.bindings.revoke(actor, made.id) == revoked
+    assert await parts.keys.sign(actor.tenant, made.id, b"x") is None
+    assert await parts.keys.created_at(actor.tenant, made.id) is None
+    credential = await parts.documents.read(actor.tenant, "credentials", made.id)
+    assert credential is not None
+    assert credential.data is None
+    with pytest.raises(BindingRevoked):
+        await parts.bindings.transition(actor, made.id, revoked.revision, Verdict(status=STATUS_CONNECTED))
+
+
+async def test_another_tenants_binding_is_not_found_as_a_random_one(
+    parts: Any, actor: Actor, wanted: Wanted, server: Any
+) -> None:
+    made, _ = await parts.bindings.bind(actor, wanted())
+    other = Actor(server.tenant(), "gateway")
+    for name in (made.id, "f" * 32):
+        with pytest.raises(NotFound):
+            await parts.bindings.revoke(other, name)
+        with pytest.raises(NotFound):
+            await parts.bindings.records.load(other.tenant, name)
+    assert (await parts.bindings.records.load(actor.tenant, made.id)).binding == made

@@ -1,0 +1,290 @@
+"""The whole process over loopback mTLS: who may call, for which tenant, and what bind, sign and revoke answer."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from cli import pki
+from cli.processes import Child, clean_environment, free_port
+from cli.tokens import TokenIssuer
+from common.errors import (
+    BindingRevoked,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    PolicyRefused,
+    Unauthenticated,
+    Unavailable,
+)
+from common.rpc.client import call, channel, stream
+from common.rpc.tls import Identity
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from strongroom.types.v1.binding_pb2 import STATUS_CONNECTED, STATUS_REVOKED, Verdict
+from strongroom.vault.v1 import binding_store_pb2 as pb
+from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreStub
+from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest
+from strongroom.vault.v1.signer_pb2_grpc import SignerStub
+from vault import audit
+
+
+class VaultProcess(Child):
+    """`python -m vault`, ready once its health port says so."""
+
+    def __init__(self, settings: dict[str, str], logs: Path) -> None:
+        super().__init__("vault", [sys.executable, "-m", "vault"], clean_environment(**settings), logs)
+        self.settings = settings
+
+    def ready(self) -> bool:
+        with grpc.insecure_channel(self.settings["STRONGROOM_HEALTH_ADDRESS"]) as opened:
+            try:
+                answer = health_pb2_grpc.HealthStub(opened).Check(health_pb2.HealthCheckRequest(), timeout=1)
+            except grpc.RpcError:
+                return False
+            return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+@dataclass
+class World:
+    """A running service, its authority and its token issuer."""
+
+    process: VaultProcess
+    folder: Path
+    authority: pki.Authority
+    issuer: TokenIssuer
+
+    @property
+    def target(self) -> str:
+        return self.process.settings["STRONGROOM_LISTEN"]
+
+    def identity(self, leaf: pki.Leaf) -> Identity:
+        return Identity(leaf.cert_file, leaf.key_file, leaf.ca_file)
+
+
+def settings_of(server: Any, folder: Path, authority: pki.Authority, issuer: TokenIssuer) -> dict[str, str]:
+    leaf = authority.issue("vault")
+    return {
+        "STRONGROOM_LISTEN": f"127.0.0.1:{free_port()}",
+        "STRONGROOM_HEALTH_ADDRESS": f"127.0.0.1:{free_port()}",
+        "STRONGROOM_TLS_CERT_FILE": str(leaf.cert_file),
+        "STRONGROOM_TLS_KEY_FILE": str(leaf.key_file),
+        "STRONGROOM_TLS_CA_FILE": str(leaf.ca_file),
+        "STRONGROOM_JWT_ISSUER": issuer.issuer,
+        "STRONGROOM_JWKS_FILE": str(issuer.jwks_file),
+        "STRONGROOM_VAULT_URL": server.connection.url,
+        "STRONGROOM_LOGIN_KEY_FILE": str(server.login_key),
+        "STRONGROOM_AUDIT_FILE": str(folder / "audit.jsonl"),
+    }
+
+
+@pytest.fixture(scope="module")
+def world(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("service")
+    server.tenant()  # so that the start checks a tenant's rights too
+    authority, issuer = pki.Authority.create(folder / "pki"), TokenIssuer.create(folder / "issuer")
+    with VaultProcess(settings_of(server, folder, authority, issuer), folder) as process:
+        yield World(process, folder, authority, issuer)
+
+
+@pytest.fixture
+async def connect(world: World) -> AsyncIterator[Callable[..., grpc.aio.Channel]]:
+    """Open channels as a workload, by default one of the service's own authority."""
+    opened: list[grpc.aio.Channel] = []
+
+    def open_one(name: str, leaf: pki.Leaf | None = None) -> grpc.aio.Channel:
+        leaf = leaf or world.authority.issue(name)
+        opened.append(channel(world.target, "vault", world.identity(leaf)))
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        await one.close()
+
+
+def bearer(world: World, tenant: str, *scopes: str) -> str:
+    return f"Bearer {world.issuer.issue(tenant, scopes or ('bindings:read', 'bindings:write'))}"
+
+
+async def test_a_key_is_bound_described_listed_signed_for_and_revoked(
+    world: World, connect: Any, tenant: str, request_of: Any
+) -> None:
+    store, worker = BindingStoreStub(connect("gateway")), connect("worker")
+    token, asked = bearer(world, tenant), request_of()
+    bound = await call(store.Bind, asked, timeout_s=5, authorization=token)
+    assert bound.created
+    name = bound.binding.id
+    described = await call(store.Describe, pb.DescribeRequest(binding_id=name), timeout_s=5, authorization=token)
+    assert described.binding == bound.binding
+    listed = await call(store.List, pb.ListRequest(limit=10), timeout_s=5, authorization=token)
+    assert ([one.id for one in listed.bindings], listed.next_after) == ([name], "")
+
+    query = ExchangeRequest(method="GET", path="/api/v3/account/info")
+    wanted = SignRequest(binding_id=name, tenant_id=tenant, request=query)
+    signed = await call(SignerStub(worker).Sign, wanted, timeout_s=5)
+    headers = {header.name: header.value for header in signed.headers}
+    assert (signed.target, headers["ACCESS-KEY"]) == ("/api/v3/account/info", asked.credential.api_key)
+    assert headers["ACCESS-PASSPHRASE"] == asked.credential.passphrase
+
+    verdict = pb.TransitionRequest(
+        binding_id=name, tenant_id=tenant, expected_revision=1, verdict=Verdict(status=STATUS_CONNECTED)
+    )
+    moved = await call(BindingStoreStub(worker).Transition, verdict, timeout_s=5)
+    assert (moved.changed, moved.binding.revision) == (True, 2)
+    scanned = [one.binding.id async for one in stream(BindingStoreStub(worker).Scan, pb.ScanRequest(), timeout_s=20)]
+    assert name in scanned
+
+    revoked = await call(store.Revoke, pb.RevokeRequest(binding_id=name), timeout_s=5, authorization=token)
+    assert revoked.binding.verdict.status == STATUS_REVOKED
+    with pytest.raises(BindingRevoked):
+        await call(SignerStub(worker).Sign, wanted, timeout_s=5)
+    said = world.process.log_file.read_text() + (world.folder / "audit.jsonl").read_text()
+    for secret in (asked.credential.secret_key, asked.credential.passphrase, headers["ACCESS-SIGN"], token):
+        assert secret not in said
+
+
+async def test_only_the_named_workloads_may_call(world: World, connect: Any, tenant: str, request_of: Any) -> None:
+    token = bearer(world, tenant)
+    for name in ("worker", "verifier", "client", "vault"):
+        with pytest.raises(PermissionDenied) as refused:
+            await call(BindingStoreStub(connect(name)).Bind, request_of(), timeout_s=5, authorization=token)
+        assert refused.value.reason == "caller_not_allowed"
+    for name in ("gateway", "verifier", "client"):
+        with pytest.raises(PermissionDenied):
+            await call(SignerStub(connect(name)).Sign, SignRequest(), timeout_s=5, authorization=token)
+        with pytest.raises(PermissionDenied):
+            await call(BindingStoreStub(connect(name)).Transition, pb.TransitionRequest(), timeout_s=5)
+    foreign = world.authority.issue(
+        "gateway", world.folder / "odd", uris=["spiffe://elsewhere/ns/strongroom/sa/gateway"]
+    )
+    with pytest.raises(PermissionDenied):
+        await call(BindingStoreStub(connect("", foreign)).Bind, request_of(), timeout_s=5, authorization=token)
+
+
+async def test_a_certificate_of_another_authority_reaches_nothing(
+    world: World, connect: Any, tenant: str, tmp_path: Path, request_of: Any
+) -> None:
+    stranger = pki.Authority.create(tmp_path / "stranger").issue("gateway")
+    leaf = pki.Leaf(stranger.cert_file, stranger.key_file, world.authority.ca_file)
+    with pytest.raises(Unavailable):
+        await call(
+            BindingStoreStub(connect("", leaf)).Bind, request_of(), timeout_s=2, authorization=bearer(world, tenant)
+        )
+
+
+async def test_a_forged_tenant_is_refused_and_a_foreign_id_is_not_found(
+    world: World, connect: Any, tenant: str, server: Any, request_of: Any
+) -> None:
+    store, other = BindingStoreStub(connect("gateway")), server.tenant()
+    bound = await call(store.Bind, request_of(), timeout_s=5, authorization=bearer(world, tenant))
+    forged = pb.DescribeRequest(binding_id=bound.binding.id, tenant_id=tenant)
+    with pytest.raises(PermissionDenied) as refused:
+        await call(store.Describe, forged, timeout_s=5, authorization=bearer(world, other))
+    assert refused.value.reason == "foreign_tenant"
+    details = []
+    for name in (bound.binding.id, "e" * 32, "../" + bound.binding.id):
+        query = pb.DescribeRequest(binding_id=name)
+        with pytest.raises(NotFound) as missing:
+            await call(store.Describe, query, timeout_s=5, authorization=bearer(world, other))
+        details.append((missing.value.reason, missing.value.detail, missing.value.extra))
+    assert len({str(detail) for detail in details}) == 1
+    revoke = pb.RevokeRequest(binding_id=bound.binding.id)
+    with pytest.raises(NotFound):
+        await call(store.Revoke, revoke, timeout_s=5, authorization=bearer(world, other))
+
+
+async def test_a_token_must_be_there_good_and_carry_the_scope(
+    world: World, connect: Any, tenant: str, request_of: Any
+) -> None:
+    store = BindingStoreStub(connect("gateway"))
+    for token in (None, "Bearer x", f"Bearer {TokenIssuer.create(world.folder / 'other').issue(tenant)}"):
+        with pytest.raises(Unauthenticated):
+            await call(store.Bind, request_of(), timeout_s=5, authorization=token)
+    with pytest.raises(PermissionDenied) as refused:
+        await call(store.Bind, request_of(), timeout_s=5, authorization=bearer(world, tenant, "bindings:read"))
+    assert refused.value.extra == {"scope": "bindings:write"}
+
+
+async def test_a_tenant_that_vault_does_not_know_is_refused(world: World, connect: Any, request_of: Any) -> None:
+    token = bearer(world, "z" * 26)
+    with pytest.raises(PermissionDenied) as refused:
+        await call(BindingStoreStub(connect("gateway")).Bind, request_of(), timeout_s=5, authorization=token)
+    assert refused.value.reason == "not_provisioned"
+
+
+async def test_a_worker_must_name_a_tenant_and_gets_verification_reads_only(
+    world: World, connect: Any, tenant: str, request_of: Any
+) -> None:
+    bound = await call(
+        BindingStoreStub(connect("gateway")).Bind, request_of(), timeout_s=5, authorization=bearer(world, tenant)
+    )
+    signer, trade = SignerStub(connect("worker")), ExchangeRequest(method="POST", path="/api/v3/trade/place-order")
+    wanted = SignRequest(binding_id=bound.binding.id, tenant_id=tenant, request=trade)
+    with pytest.raises(PolicyRefused) as refused:
+        await call(signer.Sign, wanted, timeout_s=5)
+    assert refused.value.extra == {"rule": "not_a_verification_read"}
+    with pytest.raises(InvalidArgument):
+        await call(signer.Sign, SignRequest(binding_id=bound.binding.id, request=trade), timeout_s=5)
+
+
+async def test_wrong_values_are_named_and_never_repeated(
+    world: World, connect: Any, tenant: str, request_of: Any
+) -> None:
+    store = BindingStoreStub(connect("gateway"))
+    wrong = {"api_key": "bg with space", "secret_key": "canary-too-short", "passphrase": "canary phrase"}
+    for field, value in wrong.items():
+        with pytest.raises(InvalidArgument) as refused:
+            await call(store.Bind, request_of(**{field: value}), timeout_s=5, authorization=bearer(world, tenant))
+        assert refused.value.extra == {"field": f"credential.{field}"}
+        assert value not in refused.value.detail
+
+
+def test_it_ends_with_zero_on_sigterm_and_its_audit_chain_holds(world: World) -> None:
+    folder = world.folder
+    lines = audit.check(folder / "audit.jsonl")
+    assert lines > 5
+    phases = [json.loads(line)["phase"] for line in (folder / "audit.jsonl").read_text().splitlines()]
+    assert set(phases) == {"intent", "outcome"}
+    assert world.process.process is not None
+    world.process.process.send_signal(signal.SIGTERM)
+    assert world.process.process.wait(12) == 0
+    world.process.start()
+
+
+def test_check_prints_the_settings_and_an_unknown_variable_stops_the_start(world: World) -> None:
+    command = [sys.executable, "-m", "vault", "--check"]
+    good = subprocess.run(command, env=world.process.environment, capture_output=True, text=True, check=False)
+    assert good.returncode == 0
+    assert f"STRONGROOM_VAULT_URL={world.process.settings['STRONGROOM_VAULT_URL']}" in good.stdout
+    unknown = {**world.process.environment, "STRONGROOM_DEBUG": "yes"}
+    bad = subprocess.run(command, env=unknown, capture_output=True, text=True, check=False)
+    assert (bad.returncode, bad.stderr) == (2, "settings: STRONGROOM_DEBUG: unknown setting\n")
+
+
+def test_it_does_not_start_with_a_right_too_many_or_too_few(server: Any, tmp_path: Path) -> None:
+    authority, issuer = pki.Authority.create(tmp_path / "pki"), TokenIssuer.create(tmp_path / "issuer")
+    settings = settings_of(server, tmp_path, authority, issuer)
+    name = "strongroom-service"
+    policy = server.admin.sys.read_policy(name)["data"]["rules"]
+    more = json.loads(policy)
+    more["path"]["transit/export/+/+"] = {"capabilities": ["read"]}
+    less = json.loads(policy)
+    del less["path"]["transit/wrapping_key"]
+    try:
+        for changed, line in (
+            (more, "strongroom-service has forbidden read on transit/export/"),
+            (less, "strongroom-service lacks read on transit/wrapping_key"),
+        ):
+            server.admin.sys.create_or_update_policy(name, json.dumps(changed))
+            command = [sys.executable, "-m", "vault"]
+            environment = clean_environment(**settings)
+            ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
+            assert ended.returncode == 1
+            assert line in ended.stderr
+    finally:
+        server.admin.sys.create_or_update_policy(name, policy)
