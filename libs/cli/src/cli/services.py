@@ -128,9 +128,16 @@ class Provision(Child):
         super().__init__("provision", command, clean_environment(**own), plan.home / "logs")
 
     def wait_ready(self, seconds: float = 60) -> None:
-        """Wait for the end; raises LaunchError with its last words unless it succeeded."""
-        if self.process is None or self.process.wait(seconds) != 0:
-            raise LaunchError(f"OpenBao could not be prepared: {self.last_words()}")
+        """Wait for the end; raises LaunchError with its last words unless it succeeded, at the third try at the latest.
+
+        It may be repeated, and must be: a KV v2 mount refuses writes in the moment after it was made.
+        """
+        for attempt in range(3):
+            if attempt:
+                self.spawn()
+            if self.process is not None and self.process.wait(seconds) == 0:
+                return
+        raise LaunchError(f"OpenBao could not be prepared: {self.last_words()}")
 
 
 class Simulator(Child):
