@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from google.protobuf.message import DecodeError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from strongroom.verifier.v1.verification_service_pb2 import Event
@@ -74,7 +75,7 @@ class EventHub:
         self._redis = redis
         self._readers: dict[str, set[_Subscriber]] = {}
         self._feeds: dict[str, asyncio.Task[None]] = {}
-        self._ending: set[asyncio.Task[None]] = set()
+        self._closing = False
 
     async def subscribe(
         self, tenant: str, after: str | None = None, joined: asyncio.Event | None = None
@@ -107,54 +108,48 @@ class EventHub:
             self._leave(tenant, subscriber)
 
     async def close(self) -> None:
-        """End every blocking read."""
-        for tenant in list(self._feeds):
-            self._end(tenant)
-        await asyncio.gather(*self._ending, return_exceptions=True)
+        """End every blocking read; takes up to one blocking period."""
+        self._closing = True
+        await asyncio.gather(*self._feeds.values(), return_exceptions=True)
 
     async def _backlog(self, tenant: str, wanted: tuple[str, str] | None) -> list[tuple[str, Item]]:
         if wanted is None:
             return []
         epoch, last = wanted
         try:
-            async with self._redis.pipeline(transaction=True) as batch:
-                batch.get(epoch_key(tenant))
-                batch.xrange(stream_key(tenant), min=f"({last}")
-                batch.xrange(stream_key(tenant), count=1)
-                batch.xrevrange(stream_key(tenant), count=1)
-                current, entries, first, newest = await batch.execute()
+            current, entries, first, newest = await asyncio.shield(self._history(tenant, last))
         except RedisError as error:
             raise _unavailable(error) from None
         inside = first and newest and _order(first[0][0].decode()) <= _order(last) <= _order(newest[0][0].decode())
         if current != epoch.encode() or not inside:
             return [("0-0", Reset())]
-        return [(entry_id.decode(), _event(entry_id, fields)) for entry_id, fields in entries]
+        found = ((entry_id.decode(), _event(entry_id, fields)) for entry_id, fields in entries)
+        return [(entry_id, event) for entry_id, event in found if event is not None]
+
+    async def _history(self, tenant: str, last: str) -> list[Any]:
+        async with self._redis.pipeline(transaction=True) as batch:
+            batch.get(epoch_key(tenant))
+            batch.xrange(stream_key(tenant), min=f"({last}")
+            batch.xrange(stream_key(tenant), count=1)
+            batch.xrevrange(stream_key(tenant), count=1)
+            return await batch.execute()
 
     async def _join(self, tenant: str, subscriber: _Subscriber) -> None:
         """Add a reader; with the first one, start the tenant's blocking read at the stream's present end."""
         if tenant not in self._feeds:
             try:
-                epoch, newest = await self._position(tenant)
+                epoch, newest = await asyncio.shield(self._position(tenant))
             except RedisError as error:
                 raise _unavailable(error) from None
-            if tenant not in self._feeds:
-                self._feeds[tenant] = asyncio.create_task(self._feed(tenant, epoch, newest))
         self._readers.setdefault(tenant, set()).add(subscriber)
+        if tenant not in self._feeds:
+            self._feeds[tenant] = asyncio.create_task(self._feed(tenant, epoch, newest))
 
     def _leave(self, tenant: str, subscriber: _Subscriber) -> None:
         readers = self._readers.get(tenant, set())
         readers.discard(subscriber)
         if not readers:
             self._readers.pop(tenant, None)
-            self._end(tenant)
-
-    def _end(self, tenant: str) -> None:
-        task = self._feeds.pop(tenant, None)
-        if task is not None:
-            task.cancel()
-            # Kept until it has ended: it still has a connection to give back.
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
 
     async def _position(self, tenant: str) -> tuple[bytes | None, str]:
         async with self._redis.pipeline(transaction=True) as batch:
@@ -164,8 +159,11 @@ class EventHub:
         return epoch, newest[0][0].decode() if newest else "0-0"
 
     async def _feed(self, tenant: str, epoch: bytes | None, last: str) -> None:
-        """Read on for ever; after an outage from the last entry read, after a change of epoch from the new start."""
-        while True:
+        """Read while anybody listens; after an outage from the last entry, after a change of epoch from the new start.
+
+        It is never cancelled: a Redis call that is cut loses its connection, and readers come and go by the thousand.
+        """
+        while tenant in self._readers and not self._closing:
             try:
                 entries = await self._read(tenant, last)
                 present: Any = None if entries else await self._redis.get(epoch_key(tenant))
@@ -178,10 +176,14 @@ class EventHub:
                 self._broadcast(tenant, "0-0", Reset())
                 epoch, last = present, "0-0"
             for entry_id, fields in entries:
+                last, event = entry_id.decode(), _event(entry_id, fields)
+                if event is None:
+                    continue
                 if epoch is not None and fields[b"epoch"] != epoch:
                     self._broadcast(tenant, "0-0", Reset())
-                epoch, last = fields[b"epoch"], entry_id.decode()
-                self._broadcast(tenant, last, _event(entry_id, fields))
+                epoch = fields[b"epoch"]
+                self._broadcast(tenant, last, event)
+        del self._feeds[tenant]
 
     async def _read(self, tenant: str, last: str) -> list[Entry]:
         answer: Any = await self._redis.xread({stream_key(tenant): last}, count=500, block=BLOCK_MS)
@@ -194,9 +196,14 @@ class EventHub:
             subscriber.put(stream_id, item)
 
 
-def _event(entry_id: bytes, fields: dict[bytes, bytes]) -> Event:
-    event = Event.FromString(fields[b"event"])
-    event.id = f"{fields[b'epoch'].decode()}-{entry_id.decode()}"
+def _event(entry_id: bytes, fields: dict[bytes, bytes]) -> Event | None:
+    """Return the event of an entry, None for one that nobody of ours wrote."""
+    try:
+        event = Event.FromString(fields[b"event"])
+        event.id = f"{fields[b'epoch'].decode()}-{entry_id.decode()}"
+    except (KeyError, ValueError, DecodeError):
+        logs.get().warning("event_malformed")
+        return None
     return event
 
 

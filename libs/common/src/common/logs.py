@@ -90,6 +90,15 @@ class _Foreign(logging.Handler):
         )
 
 
+class _Stderr:
+    """Write a line to whatever standard error is now."""
+
+    def msg(self, line: str) -> None:
+        sys.stderr.write(line + "\n")
+
+    debug = info = warning = error = critical = msg
+
+
 def configure(service: str, level: str = "info") -> None:
     """Send every log of this process through the filter. `level` is debug, info, warning or error."""
     threshold = logging.getLevelNamesMapping()[level.upper()]
@@ -101,7 +110,7 @@ def configure(service: str, level: str = "info") -> None:
             structlog.processors.JSONRenderer(sort_keys=True),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=lambda *_: _Stderr(),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.clear_contextvars()

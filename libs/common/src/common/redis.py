@@ -20,4 +20,4 @@ def connect(url: str) -> Redis:
         socket_connect_timeout=1,
         retry=Retry(NoBackoff(), 0),
     )
-    return Redis(connection_pool=pool)
+    return Redis.from_pool(pool)

@@ -11,13 +11,16 @@ NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class Health:
-    """Answer liveness (service `live`) as long as the process turns, and readiness (service ``) as it was told."""
+    """Answer liveness (service `live`) as long as the process turns, and readiness (service ``) as it was told.
+
+    `port` is the one in use, also when 0 was asked for.
+    """
 
     def __init__(self, address: str) -> None:
         self._servicer = aio.HealthServicer()
         self._server = grpc.aio.server()
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, self._server)
-        self._server.add_insecure_port(address)
+        self.port = self._server.add_insecure_port(address)
 
     async def start(self) -> None:
         """Listen; live at once, ready when told."""

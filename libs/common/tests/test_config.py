@@ -1,0 +1,54 @@
+"""Settings are strict, and never shown with a secret."""
+
+import pytest
+from common import config
+
+
+class Sample(config.Settings):
+    """A process's settings."""
+
+    listen: config.Address
+    redis_url: str = "redis://user:canary-password@host:6379/0"
+
+
+def test_settings_come_from_prefixed_variables_only() -> None:
+    settings = Sample.from_environment({"STRONGROOM_LISTEN": "127.0.0.1:80", "LISTEN": "ignored:1", "PATH": "/bin"})
+    assert settings.listen == "127.0.0.1:80"
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"STRONGROOM_LISTEN": "h:1", "STRONGROOM_LISTNE": "canary"}, "STRONGROOM_LISTNE: unknown setting"),
+        ({}, "STRONGROOM_LISTEN"),
+        ({"STRONGROOM_LISTEN": "canary"}, "STRONGROOM_LISTEN"),
+        ({"STRONGROOM_LISTEN": "h:99999"}, "STRONGROOM_LISTEN"),
+        ({"STRONGROOM_LISTEN": "h:1", "STRONGROOM_LOG_LEVEL": "canary"}, "STRONGROOM_LOG_LEVEL"),
+    ],
+)
+def test_a_wrong_setting_is_named_in_one_line_without_its_value(variables, said, monkeypatch, capsys) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as stop:
+        config.load(Sample, [])
+    written = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert said in written
+    assert written.count("\n") == 1
+    assert "canary" not in written
+
+
+def test_check_prints_the_settings_without_the_password(monkeypatch, capsys) -> None:
+    monkeypatch.setenv("STRONGROOM_LISTEN", "127.0.0.1:80")
+    with pytest.raises(SystemExit) as stop:
+        config.load(Sample, ["--check"])
+    shown = capsys.readouterr().out
+    assert stop.value.code == 0
+    assert "STRONGROOM_LISTEN=127.0.0.1:80" in shown
+    assert "canary" not in shown
+    assert "redis://***@host:6379/0" in shown
+
+
+def test_a_secret_file_loses_only_its_final_line_break(tmp_path) -> None:
+    (tmp_path / "s").write_text(" inner \n")
+    assert config.read_secret(tmp_path / "s").reveal() == " inner "

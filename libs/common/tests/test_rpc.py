@@ -1,0 +1,170 @@
+"""The edges of gRPC over a real socket: callers, deadlines, and each error of the family and back."""
+
+import asyncio
+import datetime as dt
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+from cli.pki import CLIENT, SERVER, Authority, Leaf, spiffe_id
+from common import context, errors
+from common.rpc import client, server
+from common.rpc.health import Health
+from common.rpc.tls import Identity
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from strongroom.vault.v1 import binding_store_pb2 as pb
+from strongroom.vault.v1 import binding_store_pb2_grpc as rpc
+
+CANARY = "canary-5f4dcc3b5aa765d61d8327deb882cf99"
+SERVICE = pb.DESCRIPTOR.services_by_name["BindingStore"]
+CALLERS = {f"/{SERVICE.full_name}/{method.name}": frozenset(["gateway"]) for method in SERVICE.methods}
+
+
+class Store(rpc.BindingStoreServicer):
+    """Raises what the binding id asks for, so that one server shows every error."""
+
+    async def Describe(self, request, context):
+        if request.binding_id == "bug":
+            raise RuntimeError(CANARY)
+        if request.binding_id == "context":
+            return pb.DescribeResponse(binding={"id": current_request_id(), "label": server.peer.get()})
+        kind = next(each for each in errors.FAMILY if each.__name__ == request.binding_id)
+        raise kind("some_reason", "Some detail.", retry_after=1.5, rule="R1", binding_id="b" * 32)
+
+    async def Scan(self, request, context) -> AsyncIterator[pb.ScanResponse]:
+        yield pb.ScanResponse()
+        raise errors.Unavailable("sealed", "Vault is sealed.", retry_after=5)
+
+
+def current_request_id() -> str:
+    request = context.current.get()
+    assert request is not None
+    return request.request_id
+
+
+def identity(leaf: Leaf, ca_file: Path | None = None) -> Identity:
+    return Identity(leaf.cert_file, leaf.key_file, ca_file or leaf.ca_file)
+
+
+@pytest.fixture
+async def port(authority: Authority, tmp_path: Path) -> AsyncIterator[int]:
+    register = lambda it: rpc.add_BindingStoreServicer_to_server(Store(), it)  # noqa: E731
+    built = server.build(
+        "127.0.0.1:0",
+        identity(authority.issue("vault", tmp_path)),
+        CALLERS,
+        "strongroom.internal",
+        [(SERVICE, register)],
+    )
+    # grpc.aio tells the chosen port only when asked for it, so a second secure port of the same server is used.
+    number = built.add_secure_port("127.0.0.1:0", identity(authority.issue("vault", tmp_path)).server())
+    await built.start()
+    yield number
+    await built.stop(0)
+
+
+async def describe(port: int, who: Identity, wanted: str, *, server_name: str = "vault") -> pb.DescribeResponse:
+    async with client.channel(f"127.0.0.1:{port}", server_name, who) as channel:
+        stub = rpc.BindingStoreStub(channel)
+        return await client.call(stub.Describe, pb.DescribeRequest(binding_id=wanted), timeout_s=5)
+
+
+@pytest.mark.parametrize("family", errors.FAMILY, ids=lambda each: each.__name__)
+async def test_each_error_of_the_family_arrives_as_itself(
+    family, port: int, authority: Authority, tmp_path: Path
+) -> None:
+    with pytest.raises(errors.StrongroomError) as caught:
+        await describe(port, identity(authority.issue("gateway", tmp_path)), family.__name__)
+    error = caught.value
+    assert type(error) is family
+    assert (error.reason, error.detail, error.retry_after) == ("some_reason", "Some detail.", 1.5)
+    assert error.extra == {"rule": "R1", "binding_id": "b" * 32}
+
+
+async def test_the_text_of_a_bug_never_reaches_the_caller(port: int, authority: Authority, tmp_path: Path) -> None:
+    async with client.channel(f"127.0.0.1:{port}", "vault", identity(authority.issue("gateway", tmp_path))) as channel:
+        call = rpc.BindingStoreStub(channel).Describe(pb.DescribeRequest(binding_id="bug"), timeout=5)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+    assert caught.value.code() is grpc.StatusCode.INTERNAL
+    assert CANARY not in repr(caught.value) + str(caught.value.trailing_metadata())
+
+
+async def test_a_streamed_answer_ends_with_the_same_error(port: int, authority: Authority, tmp_path: Path) -> None:
+    async with client.channel(f"127.0.0.1:{port}", "vault", identity(authority.issue("gateway", tmp_path))) as channel:
+        answers = client.stream(rpc.BindingStoreStub(channel).Scan, pb.ScanRequest(), timeout_s=5)
+        assert await anext(answers) == pb.ScanResponse()
+        with pytest.raises(errors.Unavailable) as caught:
+            await anext(answers)
+    assert (caught.value.reason, caught.value.retry_after) == ("sealed", 5)
+
+
+async def test_the_request_id_and_the_peer_travel(port: int, authority: Authority, tmp_path: Path) -> None:
+    token = context.current.set(context.accept("request-0001", None))
+    answer = await describe(port, identity(authority.issue("gateway", tmp_path)), "context")
+    context.current.reset(token)
+    assert (answer.binding.id, answer.binding.label) == ("request-0001", "gateway")
+
+
+async def test_a_call_without_a_deadline_is_refused(port: int, authority: Authority, tmp_path: Path) -> None:
+    async with client.channel(f"127.0.0.1:{port}", "vault", identity(authority.issue("gateway", tmp_path))) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await rpc.BindingStoreStub(channel).Describe(pb.DescribeRequest(binding_id="NotFound"))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize(
+    "uri", ["", spiffe_id("verifier"), spiffe_id("gateway", "other.example"), spiffe_id("gateway") + "/x"], ids=str
+)
+async def test_another_workload_of_the_same_authority_is_refused(
+    uri, port, authority: Authority, tmp_path: Path
+) -> None:
+    leaf = authority.issue("gateway", tmp_path, uris=[uri] if uri else [])
+    with pytest.raises(errors.PermissionDenied):
+        await describe(port, identity(leaf), "NotFound")
+
+
+async def test_strangers_do_not_get_through_the_handshake(port: int, authority: Authority, tmp_path: Path) -> None:
+    foreign = Authority.create(tmp_path / "foreign").issue("gateway")
+    past = dt.datetime.now(dt.UTC) - dt.timedelta(days=2)
+    expired = authority.issue("gateway", tmp_path / "old", valid_from=past, lifetime=dt.timedelta(days=1))
+    server_only = authority.issue("gateway", tmp_path / "eku", usages=[SERVER])
+    for leaf in (foreign, expired, server_only):
+        with pytest.raises(errors.Unavailable):
+            await describe(port, identity(leaf, authority.ca_file), "NotFound")
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await rpc.BindingStoreStub(channel).Describe(pb.DescribeRequest(), timeout=5)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_client_does_not_talk_to_a_server_of_another_name(
+    port: int, authority: Authority, tmp_path: Path
+) -> None:
+    with pytest.raises(errors.Unavailable):
+        await describe(port, identity(authority.issue("gateway", tmp_path)), "NotFound", server_name="verifier")
+
+
+def test_a_server_with_a_method_that_nobody_may_call_does_not_start(authority: Authority, tmp_path: Path) -> None:
+    leaf = identity(authority.issue("vault", tmp_path, usages=[CLIENT, SERVER]))
+    partly = {name: who for name, who in CALLERS.items() if not name.endswith("Scan")}
+    with pytest.raises(ValueError, match="Scan"):
+        server.build("127.0.0.1:0", leaf, partly, "strongroom.internal", [(SERVICE, lambda _: None)])
+
+
+async def test_health_tells_liveness_and_readiness_apart() -> None:
+    health = Health("127.0.0.1:0")
+    number = health.port
+    await health.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{number}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        states = []
+        for ready in (False, True, False):
+            await health.ready(ready)
+            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
+            states.append(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        live = await stub.Check(health_pb2.HealthCheckRequest(service="live"), timeout=5)
+    await asyncio.wait_for(health.stop(), 5)
+    assert states == [False, True, False]
+    assert live.status == health_pb2.HealthCheckResponse.SERVING

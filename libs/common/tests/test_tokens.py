@@ -1,0 +1,126 @@
+"""A token is the caller's proof, or nothing (the variants of RFC 9068 that libraries let through)."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from typing import Any
+
+import pytest
+from cli.tokens import TokenIssuer
+from common.clock import SystemClock
+from common.errors import PermissionDenied, Unauthenticated
+from common.tokens import LIMIT, TokenVerifier
+
+TENANT = "a" * 26
+NOW = int(time.time())
+
+
+@pytest.fixture
+def verifier(issuer: TokenIssuer) -> TokenVerifier:
+    return TokenVerifier(issuer.issuer, issuer.jwks_file, SystemClock())
+
+
+def _b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def test_a_proper_token_names_tenant_subject_and_scopes(issuer: TokenIssuer, verifier: TokenVerifier) -> None:
+    caller = verifier.verify("Bearer " + issuer.issue(TENANT, ["bindings:read", "not:ours"], "svc"))
+    assert (caller.tenant, caller.subject, caller.scopes) == (TENANT, "svc", frozenset(["bindings:read"]))
+    caller.require("bindings:read")
+    with pytest.raises(PermissionDenied):
+        caller.require("bindings:write")
+
+
+CLAIMS: dict[str, dict[str, Any]] = {
+    "no exp": {"exp": None},
+    "no sub": {"sub": None},
+    "no iat": {"iat": None},
+    "no aud": {"aud": None},
+    "no iss": {"iss": None},
+    "no tenant": {"tenant": None},
+    "no scope": {"scope": None},
+    "no client": {"client_id": None},
+    "exp is text": {"exp": str(NOW + 60)},
+    "exp is a float": {"exp": NOW + 60.5},
+    "exp is true": {"exp": True},
+    "expired": {"exp": NOW - 31},
+    "issued in the future": {"iat": NOW + 90},
+    "not yet": {"nbf": NOW + 90},
+    "another issuer": {"iss": "https://elsewhere.example"},
+    "another audience": {"aud": "strongroom-vault"},
+    "audience list that contains us": {"aud": ["strongroom", "other"]},
+    "tenant is a list": {"tenant": [TENANT]},
+    "tenant is empty": {"tenant": ""},
+    "tenant is a wildcard": {"tenant": "*"},
+    "tenant walks": {"tenant": ".."},
+    "tenant is too long": {"tenant": TENANT + "a"},
+    "subject is a number": {"sub": 7},
+}
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_token_with_a_wrong_or_missing_claim_is_refused(name: str, issuer, verifier: TokenVerifier) -> None:
+    with pytest.raises(Unauthenticated):
+        verifier.verify("Bearer " + issuer.issue(TENANT, claims=CLAIMS[name]))
+
+
+@pytest.mark.parametrize(
+    "header", [{"typ": "JWT"}, {"typ": None}, {"kid": "other"}, {"kid": None}, {"crit": ["b64"], "b64": True}], ids=str
+)
+def test_a_token_with_another_header_is_refused(header, issuer: TokenIssuer, verifier: TokenVerifier) -> None:
+    with pytest.raises(Unauthenticated):
+        verifier.verify("Bearer " + issuer.issue(TENANT, header=header))
+
+
+def test_no_algorithm_but_ours_is_believed(issuer: TokenIssuer, verifier: TokenVerifier) -> None:
+    head, body, _ = issuer.issue(TENANT).split(".")
+    header = json.loads(base64.urlsafe_b64decode(head + "=="))
+    none = _b64(json.dumps({**header, "alg": "none"}).encode())
+    confused = _b64(json.dumps({**header, "alg": "HS256"}).encode())
+    mac = hmac.digest(issuer.jwks_file.read_bytes(), f"{confused}.{body}".encode(), hashlib.sha256)
+    for token in (f"{none}.{body}.", f"{confused}.{body}.{_b64(mac)}"):
+        with pytest.raises(Unauthenticated):
+            verifier.verify("Bearer " + token)
+
+
+def test_a_claim_that_stands_twice_is_refused(issuer: TokenIssuer, verifier: TokenVerifier) -> None:
+    head, _, _ = issuer.issue(TENANT).split(".")
+    claims = json.loads(base64.urlsafe_b64decode(issuer.issue(TENANT).split(".")[1] + "=="))
+    text = json.dumps(claims)[:-1] + f', "tenant": "{"b" * 26}"}}'
+    body = _b64(text.encode())
+    r_and_s = issuer._key.get_op_key("sign")  # the test forges with the real key: only the duplicate is wrong
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+    r, s = utils.decode_dss_signature(r_and_s.sign(f"{head}.{body}".encode(), ec.ECDSA(hashes.SHA256())))
+    signature = _b64(r.to_bytes(32, "big") + s.to_bytes(32, "big"))
+    with pytest.raises(Unauthenticated):
+        verifier.verify(f"Bearer {head}.{body}.{signature}")
+
+
+@pytest.mark.parametrize(
+    "value", [None, "", "Bearer", "Bearer ", "Basic abc", "Bearer a.b", "Bearer ....", "Bearer " + "a" * (LIMIT + 1)]
+)
+def test_what_is_no_token_at_all_is_refused(value, verifier: TokenVerifier) -> None:
+    with pytest.raises(Unauthenticated):
+        verifier.verify(value)
+
+
+def test_a_changed_signature_or_body_is_refused(issuer: TokenIssuer, verifier: TokenVerifier) -> None:
+    head, body, signature = issuer.issue(TENANT).split(".")
+    other = issuer.issue("b" * 26).split(".")[1]
+    for token in (f"{head}.{other}.{signature}", f"{head}.{body}.{signature[:-6]}AAAAAA", f"{head}.{body}."):
+        with pytest.raises(Unauthenticated):
+            verifier.verify("Bearer " + token)
+
+
+def test_a_key_that_the_issuer_added_later_is_found(issuer: TokenIssuer, tmp_path) -> None:
+    verifier = TokenVerifier(issuer.issuer, issuer.jwks_file, SystemClock())
+    fresh = TokenIssuer.create(tmp_path / "fresh")
+    with pytest.raises(Unauthenticated):
+        verifier.verify("Bearer " + fresh.issue(TENANT))
+    issuer.jwks_file.write_bytes(fresh.jwks_file.read_bytes())
+    assert verifier.verify("Bearer " + fresh.issue(TENANT)).tenant == TENANT
