@@ -1,0 +1,28 @@
+"""Start `verifier api` or `verifier worker`; `--check` prints the settings that would be used."""
+
+import sys
+from functools import partial
+
+from common import config, lifecycle
+
+from verifier.app import run_api, run_worker
+from verifier.settings import ApiSettings, WorkerSettings
+
+USAGE = "usage: python -m verifier {api|worker} [--check]\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Run the process that the first argument names; return its exit code."""
+    role, options = (arguments[0] if arguments else ""), arguments[1:]
+    if role not in ("api", "worker") or any(option != "--check" for option in options):
+        sys.stderr.write(USAGE)
+        return 2
+    if role == "api":
+        lifecycle.run(partial(run_api, config.load(ApiSettings, options)))
+    else:
+        lifecycle.run(partial(run_worker, config.load(WorkerSettings, options)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

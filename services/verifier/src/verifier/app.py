@@ -1,0 +1,157 @@
+"""Own the assembly of the two processes: clients in, one loop, a drain, everything closed."""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from random import SystemRandom
+from typing import Final
+
+import grpc
+from common import logs, redis
+from common.clock import SystemClock
+from common.events import EventHub
+from common.lifecycle import GRACE_S, pause, until
+from common.rpc import client, server
+from common.rpc.health import Health
+from common.rpc.tls import Identity
+from common.tokens import TokenVerifier
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from strongroom.verifier.v1 import verification_service_pb2
+from strongroom.verifier.v1.verification_service_pb2_grpc import add_VerificationServiceServicer_to_server
+
+from verifier.bitget.client import BitgetClient, open_session
+from verifier.bitget.pace import Pace
+from verifier.jobs import Queue
+from verifier.reconcile import Reconciler
+from verifier.schedule import Schedule
+from verifier.servicer import CALLERS, VerificationServicer
+from verifier.settings import ApiSettings, VerifierSettings, WorkerSettings
+from verifier.status import Status
+from verifier.vault_client import VaultClient
+from verifier.verify import Verification
+from verifier.worker import Handler, Pool
+
+READY_S: Final = 1.0
+READY_TIMEOUT_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """What a process is connected to."""
+
+    redis: Redis
+    vault: grpc.aio.Channel
+    identity: Identity
+
+
+async def run_api(settings: ApiSettings, stopping: asyncio.Event) -> None:
+    """Serve the VerificationService until `stopping`."""
+    logs.configure("verifier", settings.log_level)
+    clock = SystemClock()
+    async with _links(settings, stopping) as links:
+        events = EventHub(links.redis)
+        servicer = VerificationServicer(
+            tokens=TokenVerifier(settings.jwt_issuer, settings.jwks_file, clock),
+            vault=VaultClient(links.vault),
+            status=Status(links.redis, clock),
+            queue=Queue(links.redis, _consumer()),
+            events=events,
+            clock=clock,
+        )
+        descriptor = verification_service_pb2.DESCRIPTOR.services_by_name["VerificationService"]
+        register = (descriptor, lambda made: add_VerificationServiceServicer_to_server(servicer, made))
+        rpc = server.build(settings.listen, links.identity, CALLERS, settings.trust_domain, [register])
+        await rpc.start()
+        logs.get().info("serving", address=settings.listen)
+        await stopping.wait()
+        await rpc.stop(GRACE_S / 2)
+        await events.close()
+
+
+async def run_worker(settings: WorkerSettings, stopping: asyncio.Event) -> None:
+    """Work off the queue, and keep Redis in line with Vault, until `stopping`."""
+    logs.configure("worker", settings.log_level)
+    clock = SystemClock()
+    schedule = Schedule(settings.verify_seconds, SystemRandom().uniform)
+    async with _links(settings, stopping) as links, open_session() as session:
+        vault, status = VaultClient(links.vault), Status(links.redis, clock)
+        queue, lost = Queue(links.redis, _consumer()), asyncio.Event()
+        exchange = BitgetClient(session, settings.bitget_url, Pace(clock, settings.calls_per_minute), clock)
+        egress = tuple(str(address) for address in settings.egress_ips)
+        verification = Verification(
+            vault=vault, exchange=exchange, status=status, schedule=schedule, egress=egress, clock=clock
+        )
+        handler = Handler(queue, status, verification, schedule, clock)
+        reconciler = Reconciler(
+            redis=links.redis,
+            vault=vault,
+            status=status,
+            queue=queue,
+            schedule=schedule,
+            interval_s=settings.verify_seconds,
+            clock=clock,
+        )
+        pool = Pool(
+            queue=queue,
+            handler=handler,
+            lost=lost,
+            slots=settings.slots,
+            lease_s=settings.lease_seconds,
+            schedule=schedule,
+            clock=clock,
+        )
+        duty = asyncio.create_task(_reconcile(reconciler, lost, stopping, settings.reconcile_seconds))
+        await pool.run(stopping)
+        duty.cancel()
+        await asyncio.gather(duty, return_exceptions=True)
+
+
+async def _reconcile(reconciler: Reconciler, lost: asyncio.Event, stopping: asyncio.Event, period: float) -> None:
+    """Reconcile at the start, every `period` seconds, and at once when Redis has lost its group."""
+
+    async def once() -> None:
+        lost.clear()
+        await reconciler.run()
+        await pause(lost, period)
+
+    await until(stopping, 0.1, once)
+
+
+@asynccontextmanager
+async def _links(settings: VerifierSettings, stopping: asyncio.Event) -> AsyncIterator[Links]:
+    """Open the connections and the health port, watch them, and close everything at the end."""
+    identity = Identity.of(settings)
+    store = redis.connect(settings.redis_url)
+    channel = client.channel(settings.vault_target, "vault", identity)
+    health = Health(settings.health_address)
+    await health.start()
+    watch = asyncio.create_task(until(stopping, READY_S, lambda: _set_ready(health, store, channel)))
+    try:
+        yield Links(store, channel, identity)
+    finally:
+        await health.ready(False)
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+        await channel.close()
+        await store.aclose()
+        await health.stop()
+
+
+async def _set_ready(health: Health, store: Redis, channel: grpc.aio.Channel) -> None:
+    """Be ready while Redis and the vault service answer; liveness does not depend on either."""
+    try:
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            await asyncio.gather(store.ping(), channel.channel_ready())
+    except (RedisError, OSError, TimeoutError):
+        await health.ready(False)
+    else:
+        await health.ready(True)
+
+
+def _consumer() -> str:
+    return f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"

@@ -1,0 +1,1 @@
+"""How Bitget answers and what its answers mean. Nothing here knows Redis, gRPC or a secret."""

@@ -1,0 +1,240 @@
+"""Own the order in which an account is asked: environment, mode, the key itself, then balances for each scope.
+
+Returns facts or raises the one failure that decided; it judges nothing and knows no binding.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from strongroom.types.v1 import binding_pb2
+from strongroom.types.v1.binding_pb2 import (
+    ACCOUNT_MODE_CLASSIC,
+    ACCOUNT_MODE_UNIFIED,
+    SCOPE_FUTURES,
+    SCOPE_SPOT,
+    AccountMode,
+    Balances,
+    Environment,
+    Permissions,
+)
+
+from verifier.bitget import balances, codes, models, permissions
+from verifier.bitget.balances import Scopes
+from verifier.bitget.codes import DEFINITE, ExchangeFailure, Group
+from verifier.bitget.models import KeyInfo
+from verifier.bitget.reads import Reads
+
+UNIFIED_INFO: Final = "/api/v3/account/info"
+UNIFIED_ASSETS: Final = "/api/v3/account/assets"
+UNIFIED_SETTINGS: Final = "/api/v3/account/settings"
+CLASSIC_INFO: Final = "/api/v2/spot/account/info"
+CLASSIC_SPOT: Final = "/api/v2/spot/account/assets"
+CLASSIC_FUTURES: Final = "/api/v2/mix/account/accounts"
+CLASSIC_OVERVIEW: Final = "/api/v2/account/all-account-balance"
+PRODUCTS: Final = {"usdt_futures": "USDT-FUTURES", "usdc_futures": "USDC-FUTURES", "coin_futures": "COIN-FUTURES"}
+NOT_UNIFIED: Final = ("40084", "25245")
+CHANGING: Final = ("upgrading", "switching")
+# The place in `refused` of what concerns no single scope.
+ACCOUNT_ITSELF: Final = int(binding_pb2.SCOPE_UNSPECIFIED)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A read that gave nothing, and why; it decides nothing about the key as a whole."""
+
+    failure: ExchangeFailure
+
+    @property
+    def group(self) -> Group:
+        return self.failure.rule.group
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """Whether a product exists for the account and holds anything; None where it could not be told."""
+
+    offered: bool | None = None
+    funded: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was learned of a key that works. `refused` holds the permission refusals by the scope they concern.
+
+    `hiccup` means that balances could not be read this time for a passing reason.
+    """
+
+    environment: Environment.ValueType
+    mode: AccountMode.ValueType
+    info_endpoint: str
+    info: KeyInfo
+    permissions: Permissions
+    products: Mapping[str, Product]
+    balances: Balances | None
+    refused: Mapping[int, ExchangeFailure] = field(default_factory=dict)
+    hiccup: bool = False
+
+
+async def probe(reads: Reads, scopes: Scopes, recorded: Environment.ValueType) -> Facts:
+    """Return the facts of a key; raise ExchangeFailure. The environment recorded last is tried first, else live."""
+    reads.demo = recorded == binding_pb2.ENVIRONMENT_DEMO
+    try:
+        return await _account(reads, scopes)
+    except ExchangeFailure as failure:
+        if failure.rule.group is not Group.ENVIRONMENT:
+            raise
+    reads.demo = not reads.demo
+    return await _account(reads, scopes)
+
+
+async def _account(reads: Reads, scopes: Scopes) -> Facts:
+    """Ask as for a unified account; a refusal of the mode leads to the classic calls, any other is not a mode."""
+    try:
+        info = models.key_info(_object(UNIFIED_INFO, await reads.get(UNIFIED_INFO)), "permissions")
+    except ExchangeFailure as failure:
+        if failure.code in NOT_UNIFIED:
+            return await _classic(reads, scopes)
+        if failure.rule.group is not Group.PERMISSION:
+            raise
+        info = KeyInfo()  # permissions are looked at last: the credentials are good
+    return await _unified(reads, scopes, info)
+
+
+async def _unified(reads: Reads, scopes: Scopes, info: KeyInfo) -> Facts:
+    settings, assets = await _together(_optional(reads, UNIFIED_SETTINGS), _optional(reads, UNIFIED_ASSETS))
+    if isinstance(settings, dict) and settings.get("accountMode") in CHANGING:
+        raise ExchangeFailure(codes.CODES["40084"], f"GET {UNIFIED_SETTINGS}")
+    refused: dict[int, ExchangeFailure] = {}
+    funded = None
+    if isinstance(assets, Gap):
+        if assets.group is Group.PERMISSION:
+            refused = {ACCOUNT_ITSELF: assets.failure}
+    elif isinstance(assets, dict):
+        funded = models.total(models.amount(assets.get("usdtEquity"))) != "0"
+    return Facts(
+        environment=_environment(reads),
+        mode=ACCOUNT_MODE_UNIFIED,
+        info_endpoint=f"GET {UNIFIED_INFO}",
+        info=info,
+        permissions=permissions.unified(info),
+        products={name: Product(True, funded) for name in ("spot_trading", *PRODUCTS)},
+        balances=balances.unified(assets, scopes),
+        refused=refused,
+        hiccup=not isinstance(assets, dict) and not refused,
+    )
+
+
+async def _classic(reads: Reads, scopes: Scopes) -> Facts:
+    refused: dict[int, ExchangeFailure] = {}
+    try:
+        info = models.key_info(_object(CLASSIC_INFO, await reads.get(CLASSIC_INFO)), "authorities")
+    except ExchangeFailure as failure:
+        if failure.rule.group is not Group.PERMISSION:
+            raise
+        info, refused[SCOPE_SPOT] = KeyInfo(), failure
+        if SCOPE_FUTURES not in scopes:  # else the balances below prove the credentials
+            await _optional(reads, CLASSIC_FUTURES, ("productType", "USDT-FUTURES"))
+    names = [name for name in PRODUCTS if SCOPE_FUTURES in scopes]
+    reads_spot = SCOPE_SPOT in scopes and SCOPE_SPOT not in refused
+    overview, spot, *answers = await _together(
+        _overview(reads),
+        _optional(reads, CLASSIC_SPOT) if reads_spot else _nothing(),
+        *(_futures(reads, name) for name in names),
+    )
+    futures = dict(zip(names, answers, strict=True))
+    hiccup = _note_refusals(spot, futures, refused)
+    known = {PRODUCTS[name]: answer for name, answer in futures.items()}
+    readable = (reads_spot and isinstance(spot, list)) or any(isinstance(answer, list) for answer in answers)
+    return Facts(
+        environment=_environment(reads),
+        mode=ACCOUNT_MODE_CLASSIC,
+        info_endpoint=f"GET {CLASSIC_INFO}",
+        info=info,
+        permissions=permissions.classic(info),
+        products={"spot_trading": _spot_product(spot), **{n: _futures_product(n, a) for n, a in futures.items()}},
+        balances=balances.classic(spot, known, overview, scopes) if readable else None,
+        refused=refused,
+        hiccup=hiccup,
+    )
+
+
+def _note_refusals(spot: Any, futures: Mapping[str, Any], refused: dict[int, ExchangeFailure]) -> bool:
+    """Put permission refusals where they belong; tell whether another failure left a gap. COIN-FUTURES may fail."""
+    hiccup = False
+    pairs = [(SCOPE_SPOT, spot), *((SCOPE_FUTURES, futures.get(name)) for name in ("usdt_futures", "usdc_futures"))]
+    for scope, answer in pairs:
+        if isinstance(answer, Gap):
+            if answer.group is Group.PERMISSION:
+                refused.setdefault(scope, answer.failure)
+            else:
+                hiccup = True
+    return hiccup
+
+
+def _spot_product(answer: Any) -> Product:
+    known = isinstance(answer, list)
+    return Product(True, balances.funded(answer, "available", "frozen", "locked") if known else None)
+
+
+def _futures_product(name: str, answer: Any) -> Product:
+    """COIN-FUTURES is being delisted on classic accounts: there, no row means no product."""
+    if isinstance(answer, Gap):
+        gone = name == "coin_futures" and answer.group not in (*codes.PASSING, Group.PERMISSION)
+        return Product(False if gone else None)
+    found = models.rows(answer)
+    return Product(bool(found) or name != "coin_futures", balances.funded(answer, "accountEquity"))
+
+
+async def _overview(reads: Reads) -> Any:
+    """Return the value of each wallet; it may be asked once a second only and is never worth a wait."""
+    try:
+        return await reads.once(CLASSIC_OVERVIEW)
+    except ExchangeFailure:
+        return None
+
+
+async def _futures(reads: Reads, name: str) -> Any:
+    query = ("productType", PRODUCTS[name])
+    if name != "coin_futures":
+        return await _optional(reads, CLASSIC_FUTURES, query)
+    try:
+        return await reads.get(CLASSIC_FUTURES, query)
+    except ExchangeFailure as failure:
+        return Gap(failure)
+
+
+async def _optional(reads: Reads, path: str, *query: tuple[str, str]) -> Any:
+    """Return a read's data, or a gap where the failure says nothing definite about the key."""
+    try:
+        return await reads.get(path, *query)
+    except ExchangeFailure as failure:
+        if failure.rule.group in DEFINITE and failure.rule.group is not Group.PERMISSION:
+            raise
+        return Gap(failure)
+
+
+async def _nothing() -> None:
+    return None
+
+
+async def _together(*calls: Awaitable[T]) -> list[T]:
+    """Return all results in order; raise the first error only when every call has ended."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
+
+
+def _environment(reads: Reads) -> Environment.ValueType:
+    return binding_pb2.ENVIRONMENT_DEMO if reads.demo else binding_pb2.ENVIRONMENT_LIVE
+
+
+def _object(path: str, data: Any) -> dict[str, Any]:
+    """Return an answer's object; one without any is an answer that could not be read."""
+    if not isinstance(data, dict):
+        raise ExchangeFailure(codes.UNREACHABLE, f"GET {path}")
+    return data

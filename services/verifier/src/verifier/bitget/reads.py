@@ -1,0 +1,65 @@
+"""Own the reads of one key in one verification: a few quick repeats, and one look at the clock when time is refused."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from common.clock import Clock
+
+from verifier.bitget.client import BitgetClient, Query, Sign
+from verifier.bitget.codes import PASSING, ExchangeFailure, Group
+
+QUICK_REPEATS: Final = 2
+QUICK_S: Final = 1.5
+# Private limits are counted by the second: before its end a repeat would be refused again.
+THROTTLE_S: Final = 1.05
+Uniform = Callable[[float, float], float]
+
+
+class Reads:
+    """One key's reads. The repeats are shared by all of them, so that a verification stays short."""
+
+    def __init__(self, client: BitgetClient, sign: Sign, clock: Clock, uniform: Uniform, *, demo: bool) -> None:
+        self._client = client
+        self._sign = sign
+        self._clock = clock
+        self._uniform = uniform
+        self._repeats = QUICK_REPEATS
+        self._until = clock.monotonic() + QUICK_S
+        self._skew: float | None = None
+        self.demo = demo
+
+    async def once(self, path: str) -> Any:
+        """Return the data of a read that can be done without: it is never repeated."""
+        return await self._client.get(self._sign, path, (), self.demo)
+
+    async def get(self, path: str, *query: tuple[str, str]) -> Any:
+        """Return the data of a read; raise ExchangeFailure when the repeats did not help."""
+        while True:
+            try:
+                return await self._client.get(self._sign, path, _sorted(query), self.demo)
+            except ExchangeFailure as failure:
+                if not await self._worth_another(failure):
+                    raise
+
+    async def _worth_another(self, failure: ExchangeFailure) -> bool:
+        if failure.rule.group is Group.CLOCK:
+            return await self._clock_measured(failure)
+        if failure.rule.group not in PASSING or not self._repeats or self._clock.monotonic() > self._until:
+            return False
+        self._repeats -= 1
+        throttled = failure.rule.group is Group.THROTTLED
+        await asyncio.sleep(THROTTLE_S if throttled else self._uniform(0.1, 0.6))
+        return True
+
+    async def _clock_measured(self, failure: ExchangeFailure) -> bool:
+        """Measure the skew once and allow one more try; later only put the measure into the failure."""
+        if self._skew is not None:
+            failure.skew = f"Bitget's clock is {self._skew:+.1f} s against ours."
+            return False
+        self._skew = await self._client.skew()
+        return True
+
+
+def _sorted(query: tuple[tuple[str, str], ...]) -> Query:
+    return sorted(query)

@@ -1,0 +1,135 @@
+"""Own the verifier's face: verdicts on request, what was last observed, and events.
+
+The tenant is always that of the caller's token; every key is built from it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+from common import ids
+from common.clock import Clock
+from common.errors import InvalidArgument, NotFound, PermissionDenied, StrongroomError, Unavailable
+from common.events import EventHub, Reset
+from common.rpc.server import ServicerContext, authorization
+from common.tokens import Caller, TokenVerifier
+from redis.exceptions import RedisError
+from strongroom.types.v1.binding_pb2 import STATUS_PENDING, STATUS_REVOKED, Binding, Observation
+from strongroom.verifier.v1 import verification_service_pb2 as messages
+from strongroom.verifier.v1.verification_service_pb2_grpc import VerificationServiceServicer
+
+from verifier.jobs import Job, Queue
+from verifier.status import Status
+from verifier.vault_client import VaultClient
+
+SERVICE: Final = "/strongroom.verifier.v1.VerificationService/"
+CALLERS: Final = {SERVICE + method: frozenset(("gateway", "client")) for method in ("Submit", "Get", "List", "Watch")}
+READ: Final = "bindings:read"
+WRITE: Final = "bindings:write"
+LONGEST_WAIT_S: Final = 30
+LIST_LIMIT: Final = 100
+# Each wait holds a connection; beyond this many a Submit answers at once and the caller watches the events.
+WAITERS: Final = 100
+
+
+class VerificationServicer(VerificationServiceServicer):
+    """Answer for the tenant of the caller's own token."""
+
+    def __init__(
+        self, *, tokens: TokenVerifier, vault: VaultClient, status: Status, queue: Queue, events: EventHub, clock: Clock
+    ) -> None:
+        self._tokens = tokens
+        self._vault = vault
+        self._status = status
+        self._queue = queue
+        self._events = events
+        self._clock = clock
+        self._waiters = asyncio.Semaphore(WAITERS)
+
+    async def Submit(self, request: messages.SubmitRequest, context: ServicerContext) -> messages.SubmitResponse:
+        """Publish the record's present state, queue a verification, and wait for it if asked."""
+        token = authorization(context)
+        caller = self._tokens.verify(token)
+        if not caller.scopes & {READ, WRITE}:
+            raise PermissionDenied("insufficient_scope", f"The access token lacks the scope {READ}.", scope=READ)
+        binding_id = ids.binding_id(request.binding_id)
+        if not 0 <= request.wait_seconds <= LONGEST_WAIT_S:
+            raise InvalidArgument("wait_seconds", "Wait 0 to 30 seconds.", field="wait_seconds")
+        binding = await self._vault.describe_for(token, binding_id)
+        if binding.tenant_id != caller.tenant:
+            raise NotFound()
+        try:
+            return messages.SubmitResponse(verified=await self._submit(binding, request.wait_seconds))
+        except (RedisError, OSError):
+            raise _unavailable() from None
+
+    async def Get(self, request: messages.GetRequest, context: ServicerContext) -> messages.GetResponse:
+        """Return the last observation of one binding of the tenant, if there is one."""
+        caller = self._reader(context)
+        found = await self._observations(caller, [ids.binding_id(request.binding_id)])
+        return messages.GetResponse(observation=found[0])
+
+    async def List(self, request: messages.ListRequest, context: ServicerContext) -> messages.ListResponse:
+        """Return the last observations of several bindings of the tenant, empty where there are none."""
+        caller = self._reader(context)
+        if len(request.binding_ids) > LIST_LIMIT:
+            raise InvalidArgument("binding_ids", "Ask for at most 100 bindings.", field="binding_ids")
+        found = await self._observations(caller, [ids.binding_id(item) for item in request.binding_ids])
+        return messages.ListResponse(observations=[observation or Observation() for observation in found])
+
+    async def Watch(
+        self, request: messages.WatchRequest, context: ServicerContext
+    ) -> AsyncIterator[messages.WatchResponse]:
+        """Yield the tenant's events, of one binding or all, until the caller's token expires."""
+        caller = self._reader(context)
+        wanted = ids.binding_id(request.binding_id) if request.binding_id else ""
+        items = self._events.subscribe(caller.tenant, request.after or None)
+        async for item in _before(items, caller.expires_at - self._clock.unix()):
+            if isinstance(item, Reset):
+                yield messages.WatchResponse(reset=True)
+            elif item.binding_id == wanted or not wanted:
+                yield messages.WatchResponse(event=item)
+
+    async def _submit(self, binding: Binding, wait_seconds: int) -> bool:
+        await self._status.recorded(binding)
+        cause = "bind" if binding.verdict.status == STATUS_PENDING else "request"
+        job = Job(binding.tenant_id, binding.id, cause)
+        if binding.verdict.status == STATUS_REVOKED:
+            await self._queue.cancel(job)
+            return False
+        entry = await self._queue.put(job)
+        if not wait_seconds or self._waiters.locked():
+            return False
+        async with self._waiters:
+            return await self._queue.wait(entry, wait_seconds)
+
+    async def _observations(self, caller: Caller, wanted: list[str]) -> list[Observation | None]:
+        try:
+            known = await self._status.read_many([(caller.tenant, item) for item in wanted])
+        except (RedisError, OSError):
+            raise _unavailable() from None
+        return [item.observation for item in known]
+
+    def _reader(self, context: ServicerContext) -> Caller:
+        caller = self._tokens.verify(authorization(context))
+        caller.require(READ)
+        return caller
+
+
+async def _before(
+    items: AsyncIterator[messages.Event | Reset], seconds: float
+) -> AsyncIterator[messages.Event | Reset]:
+    """Yield what comes within `seconds`."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while True:
+        try:
+            async with asyncio.timeout_at(end):
+                item = await anext(items)
+        except (TimeoutError, StopAsyncIteration):
+            return
+        yield item
+
+
+def _unavailable() -> StrongroomError:
+    return Unavailable("verification_unavailable", "Verification is not available at the moment.", retry_after=2)

@@ -1,0 +1,43 @@
+"""Own the settings of the two processes. Only this file and `common.config` know how they reach us."""
+
+from ipaddress import IPv4Address
+from typing import Annotated, Any
+
+from common.config import Address, ServiceSettings
+from pydantic import BeforeValidator, Field
+
+RedisUrl = Annotated[str, Field(pattern=r"^(redis|rediss|unix)://")]
+HttpUrl = Annotated[str, Field(pattern=r"^https?://[^/?#]+(/[^?#]*)?$")]
+
+
+def _listed(value: Any) -> Any:
+    """Take comma-separated text apart."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+EgressIps = Annotated[tuple[IPv4Address, ...], BeforeValidator(_listed)]
+
+
+class VerifierSettings(ServiceSettings):
+    """What both processes need."""
+
+    vault_target: Address
+    redis_url: RedisUrl
+    egress_ips: EgressIps = ()
+
+
+class ApiSettings(VerifierSettings):
+    """The settings of `verifier api`."""
+
+    listen: Address
+
+
+class WorkerSettings(VerifierSettings):
+    """The settings of `verifier worker`; times are in seconds."""
+
+    bitget_url: HttpUrl
+    slots: Annotated[int, Field(ge=1, le=100)] = 16
+    lease_seconds: Annotated[float, Field(gt=0)] = 30
+    reconcile_seconds: Annotated[float, Field(gt=0)] = 60
+    verify_seconds: Annotated[float, Field(ge=60)] = 86_400
+    calls_per_minute: Annotated[int, Field(ge=1, le=6000)] = 5400

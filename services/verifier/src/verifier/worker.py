@@ -1,0 +1,195 @@
+"""Own the pool: it reads jobs up to its free slots, keeps their leases, takes over those of dead workers, and drains.
+
+A job that fails by a bug is left unacknowledged and comes again; after too many deliveries it is buried.
+"""
+
+import asyncio
+from typing import Final
+
+from common import logs
+from common.clock import Clock
+from common.lifecycle import pause, until
+from redis.exceptions import RedisError
+
+from verifier.jobs import Delivery, GroupLost, Job, Misfit, Outcome, Queue, decode
+from verifier.schedule import Schedule
+from verifier.status import Status
+from verifier.verify import Verification
+
+BLOCK_MS: Final = 500
+DELIVERIES: Final = 5
+VERIFICATION_S: Final = 45.0
+LOCK_MS: Final = 60_000
+LOCK_POLL_S: Final = 0.05
+SWEEP_S: Final = 0.25
+# Within the process's grace, with time left to answer and to close connections.
+DRAIN_S: Final = 8.0
+CONSUMER_IDLE_MS: Final = 3_600_000
+
+
+class Handler:
+    """Do one job: no two of a binding at once, and none whose answer came after it was asked for."""
+
+    def __init__(
+        self, queue: Queue, status: Status, verification: Verification, schedule: Schedule, clock: Clock
+    ) -> None:
+        self._queue = queue
+        self._status = status
+        self._verification = verification
+        self._schedule = schedule
+        self._clock = clock
+
+    async def handle(self, delivery: Delivery, job: Job) -> None:
+        """Verify, store, then acknowledge."""
+        started_ms = await self._locked(job, delivery.entry)
+        outcome = await self._answered(delivery, job) or await self._verify(job, started_ms)
+        await self._queue.finish(delivery, job, outcome, self._clock.unix())
+
+    async def _locked(self, job: Job, entry: str) -> int:
+        while True:
+            started_ms = await self._queue.lock(job, entry, LOCK_MS)
+            if started_ms:
+                return started_ms
+            await asyncio.sleep(LOCK_POLL_S)
+
+    async def _answered(self, delivery: Delivery, job: Job) -> Outcome | None:
+        """Return the outcome of a verification that began after this job was submitted, if there was one."""
+        known = await self._status.read(job.tenant, job.binding)
+        if known.observation is None or known.started_ms <= delivery.submitted_ms:
+            return None
+        return Outcome(verified=not known.stale, scheduled=False)
+
+    async def _verify(self, job: Job, started_ms: int) -> Outcome:
+        try:
+            async with asyncio.timeout(VERIFICATION_S):
+                return await self._verification.run(job, started_ms)
+        except TimeoutError:
+            logs.get().warning("verification_too_slow", binding=job.binding, attempt=job.attempt)
+            return Outcome(verified=False, next_s=self._schedule.after_failure(job.attempt), attempt=job.attempt + 1)
+
+
+class Pool:
+    """Run up to `slots` jobs at once; `lease_s` is how long a silent worker keeps its jobs."""
+
+    def __init__(
+        self,
+        *,
+        queue: Queue,
+        handler: Handler,
+        lost: asyncio.Event,
+        slots: int,
+        lease_s: float,
+        schedule: Schedule,
+        clock: Clock,
+    ) -> None:
+        self._queue = queue
+        self._handler = handler
+        self._lost = lost
+        self._slots = slots
+        self._lease_s = lease_s
+        self._schedule = schedule
+        self._clock = clock
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._freed = asyncio.Event()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until `stopping`, then finish what is running within the drain time and leave the rest to others."""
+        ended = asyncio.Event()
+        await self._prepare()
+        duties = [
+            asyncio.create_task(until(ended, self._lease_s / 4, self._renew)),
+            asyncio.create_task(until(ended, SWEEP_S, self._sweep)),
+            asyncio.create_task(self._reclaim(stopping)),
+        ]
+        while not stopping.is_set():
+            await self._read(stopping)
+        if self._running:
+            await asyncio.wait(self._running.values(), timeout=DRAIN_S)
+        ended.set()
+        leftover = [*self._running.values(), *duties]
+        for task in leftover:
+            task.cancel()
+        await asyncio.gather(*leftover, return_exceptions=True)
+        logs.get().info("worker_drained", count=len(self._running))
+
+    async def _read(self, stopping: asyncio.Event) -> None:
+        """Fill the free slots with new jobs; after trouble with Redis, wait a moment and make sure of the group."""
+        try:
+            free = self._slots - len(self._running)
+            if not free:
+                self._freed.clear()
+                await pause(self._freed, 1.0)
+                return
+            for delivery in await self._queue.read(free, BLOCK_MS):
+                await self._start(delivery)
+        except GroupLost:
+            logs.get().warning("group_lost")
+            await self._recover(stopping)
+        except (RedisError, OSError) as error:
+            logs.get().warning("redis_unavailable", error=type(error).__name__)
+            await self._recover(stopping)
+
+    async def _recover(self, stopping: asyncio.Event) -> None:
+        await pause(stopping, self._schedule.uniform(0.1, 1.0))
+        if await self._prepare():
+            self._lost.set()
+
+    async def _prepare(self) -> bool:
+        try:
+            await self._queue.prepare()
+        except (RedisError, OSError) as error:
+            logs.get().warning("redis_unavailable", error=type(error).__name__)
+            return False
+        return True
+
+    async def _start(self, delivery: Delivery, deliveries: int = 1) -> None:
+        """Begin a job in a slot of its own, or bury what is none or has come too often."""
+        try:
+            job = decode(delivery.fields)
+        except Misfit as misfit:
+            await self._bury(delivery, str(misfit))
+            return
+        if deliveries > DELIVERIES:
+            await self._bury(delivery, "deliveries")
+        elif delivery.entry not in self._running:
+            task = asyncio.create_task(self._guarded(delivery, job))
+            self._running[delivery.entry] = task
+
+    async def _guarded(self, delivery: Delivery, job: Job) -> None:
+        try:
+            await self._handler.handle(delivery, job)
+        except Exception as error:  # noqa: BLE001  whatever one job meets, the pool goes on and the job comes again
+            logs.get().error("job_failed", job=delivery.entry, error=type(error).__name__, where=logs.places(error))
+        finally:
+            self._running.pop(delivery.entry, None)
+            self._freed.set()
+
+    async def _bury(self, delivery: Delivery, reason: str) -> None:
+        await self._queue.bury(delivery, reason)
+        logs.get().error("job_buried", job=delivery.entry, reason=reason)
+
+    async def _renew(self) -> None:
+        try:
+            await self._queue.renew(self._running)
+        except (GroupLost, RedisError, OSError) as error:
+            logs.get().warning("lease_not_renewed", error=type(error).__name__)
+
+    async def _sweep(self) -> None:
+        try:
+            await self._queue.sweep(self._clock.unix())
+        except (RedisError, OSError) as error:
+            logs.get().warning("sweep_failed", error=type(error).__name__)
+
+    async def _reclaim(self, stopping: asyncio.Event) -> None:
+        """Take over abandoned jobs from time to time; the jitter keeps workers from doing it together."""
+        while not stopping.is_set():
+            await pause(stopping, self._lease_s * self._schedule.uniform(0.25, 0.5))
+            free = self._slots - len(self._running)
+            if stopping.is_set() or free <= 0:
+                continue
+            try:
+                for delivery, deliveries in await self._queue.reclaim(int(self._lease_s * 1000), free):
+                    await self._start(delivery, deliveries)
+                await self._queue.tidy(CONSUMER_IDLE_MS)
+            except (GroupLost, RedisError, OSError) as error:
+                logs.get().warning("reclaim_failed", error=type(error).__name__)
