@@ -43,6 +43,7 @@ class Service(Child):
         self.health_address = f"127.0.0.1:{free_port()}"
         leaf, issuer = plan.identities.leaves[account], plan.identities.issuer
         common = {
+            "LOG_LEVEL": plan.settings.log_level,
             "HEALTH_ADDRESS": self.health_address,
             "TLS_CERT_FILE": str(leaf.cert_file),
             "TLS_KEY_FILE": str(leaf.key_file),

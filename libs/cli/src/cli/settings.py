@@ -9,22 +9,23 @@ from urllib.parse import urlsplit
 
 from cli.processes import LaunchError
 
-NAMES = {"STRONGROOM_HOME", "STRONGROOM_PORT", "STRONGROOM_BITGET_URL", "STRONGROOM_EGRESS_IPS"}
+NAMES = {"STRONGROOM_HOME", "STRONGROOM_PORT", "STRONGROOM_BITGET_URL", "STRONGROOM_EGRESS_IPS", "STRONGROOM_LOG_LEVEL"}
 SIMULATED_EGRESS = "127.0.0.1"  # where the simulator sees our requests come from
 
 
 @dataclass(frozen=True)
 class LaunchSettings:
-    """Where state lives, the gateway's port, the exchange (None: the simulator), the published egress addresses."""
+    """Where state lives, the gateway's port, the exchange (None: the simulator), the published egress addresses, the log level."""
 
     home: Path
     port: int
     bitget_url: str | None
     egress_ips: str
+    log_level: str = "info"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read the four variables; raises LaunchError naming one that is unknown or wrong."""
+        """Read the five variables; raises LaunchError naming one that is unknown or wrong."""
         unknown = sorted(name for name in environment if name.startswith("STRONGROOM_") and name not in NAMES)
         if unknown:
             raise LaunchError(f"Unknown setting {unknown[0]}; the launcher knows {', '.join(sorted(NAMES))}.")
@@ -36,6 +37,7 @@ class LaunchSettings:
             port=_port(environment.get("STRONGROOM_PORT") or "8080"),
             bitget_url=bitget_url,
             egress_ips=environment.get("STRONGROOM_EGRESS_IPS") or ("" if bitget_url else SIMULATED_EGRESS),
+            log_level=environment.get("STRONGROOM_LOG_LEVEL") or "info",
         )
 
 
