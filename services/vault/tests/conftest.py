@@ -44,6 +44,9 @@ class TestClock(SystemClock):
     def unix(self) -> float:
         return super().unix() + self.ahead
 
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
 
 @dataclass
 class Server:
@@ -125,7 +128,7 @@ class Maker:
         documents, keys, directory = KeyValue(http), Transit(http), VaultDirectory(http)
         bindings = Bindings(documents, keys, audit, self.clock, steps)
         signer = Signer(documents, keys, audit, policy.load(), self.clock)
-        reconciler = Reconciler(bindings, documents, keys, directory, audit=audit, clock=self.clock)
+        reconciler = Reconciler(bindings, documents, directory, audit, self.clock)
         parts = Parts(http, documents, keys, directory, audit, audit_file, bindings, signer, reconciler)
         self.made.append(parts)
         return parts

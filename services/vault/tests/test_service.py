@@ -271,16 +271,14 @@ def test_it_does_not_start_with_a_right_too_many_or_too_few(server: Any, tmp_pat
     settings = settings_of(server, tmp_path, authority, issuer)
     name = "strongroom-service"
     policy = server.admin.sys.read_policy(name)["data"]["rules"]
-    more = json.loads(policy)
-    more["path"]["transit/export/+/+"] = {"capabilities": ["read"]}
-    less = json.loads(policy)
-    del less["path"]["transit/wrapping_key"]
+    more = policy + '\npath "transit/export/+/+" { capabilities = ["read"] }'
+    less = policy.replace("transit/wrapping_key", "transit/something_else")
     try:
         for changed, line in (
             (more, "strongroom-service has forbidden read on transit/export/"),
             (less, "strongroom-service lacks read on transit/wrapping_key"),
         ):
-            server.admin.sys.create_or_update_policy(name, json.dumps(changed))
+            server.admin.sys.create_or_update_policy(name, changed)
             command = [sys.executable, "-m", "vault"]
             environment = clean_environment(**settings)
             ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)

@@ -51,9 +51,7 @@ class App:
         documents = KeyValue(self._http)
         tokens = TokenVerifier(settings.jwt_issuer, settings.jwks_file, clock)
         bindings = Bindings(documents, self._transit, self._audit, clock, steps)
-        self._reconciler = Reconciler(
-            bindings, documents, self._transit, self._directory, audit=self._audit, clock=clock
-        )
+        self._reconciler = Reconciler(bindings, documents, self._directory, self._audit, clock)
         self._store = Store(bindings, documents, self._directory, tokens)
         self._oracle = Oracle(Signer(documents, self._transit, self._audit, policy.load(), clock), tokens)
         self._settings = settings

@@ -124,18 +124,24 @@ class AuditLog:
     def _append(self, raw: bytes) -> bool:
         """Append and fsync; return True when that failed, with the file cut back to its last good line."""
         try:
-            if os.fstat(self._file).st_size < self._size:
-                raise OSError("someone cut the file")
-            os.ftruncate(self._file, self._size)  # cuts what an earlier failure left
+            self._cut_back()  # removes what an earlier failure left
             if os.write(self._file, raw) != len(raw):
                 raise OSError("short write")
             os.fsync(self._file)
         except OSError as error:
             logs.get().error("audit_write_failed", error=type(error).__name__, code=error.errno or 0)
             with contextlib.suppress(OSError):
-                os.ftruncate(self._file, self._size)
+                self._cut_back()
             return True
         return False
+
+    def _cut_back(self) -> None:
+        """Cut the file to its last good line; raise OSError when somebody has cut off more than that."""
+        size = os.fstat(self._file).st_size
+        if size < self._size:
+            raise OSError("the file was cut")
+        if size > self._size:
+            os.ftruncate(self._file, self._size)
 
 
 class ChainBroken(Exception):

@@ -17,7 +17,7 @@ from common.ids import BINDING_ID, TENANT_ID
 from vault.actor import Actor
 from vault.audit import AuditLog
 from vault.bindings import Bindings
-from vault.store import Directory, Documents, Keys
+from vault.store import Directory, Documents
 
 ORPHAN_AGE_S: Final = 3600.0
 AT_ONCE: Final = 8
@@ -27,22 +27,16 @@ class Reconciler:
     """Finish or sweep, tenant by tenant."""
 
     def __init__(
-        self,
-        bindings: Bindings,
-        documents: Documents,
-        keys: Keys,
-        directory: Directory,
-        *,
-        audit: AuditLog,
-        clock: Clock,
+        self, bindings: Bindings, documents: Documents, directory: Directory, audit: AuditLog, clock: Clock
     ) -> None:
         self._bindings = bindings
         self._documents = documents
-        self._keys = keys
         self._directory = directory
         self._audit = audit
         self._clock = clock
         self._ended: set[tuple[str, str]] = set()  # revocations known to be complete
+        # When each orphan was first seen: Transit does not tell the age of an HMAC key.
+        self._orphans: dict[tuple[str, str], float] = {}
 
     async def round(self) -> None:
         """Look at everything once; what fails is logged and left for the next round."""
@@ -73,10 +67,14 @@ class Reconciler:
 
     async def _binding(self, tenant: str, name: str, *, has_key: bool) -> None:
         slot = await self._bindings.records.slot(tenant, name)
-        if slot.sweeping or (slot.record is None and has_key):
+        if slot.sweeping or (slot.record is None and has_key and self._old(tenant, name)):
             await self._sweep(tenant, name, slot.version, begun=slot.sweeping)
         elif slot.record and slot.record.revoked:
             await self._finish(tenant, name, has_key=has_key)
+
+    def _old(self, tenant: str, name: str) -> bool:
+        now = self._clock.monotonic()
+        return now >= self._orphans.setdefault((tenant, name), now) + ORPHAN_AGE_S
 
     async def _finish(self, tenant: str, name: str, *, has_key: bool) -> None:
         """Complete a revocation, if anything of it is left to do."""
@@ -88,15 +86,13 @@ class Reconciler:
 
     async def _sweep(self, tenant: str, name: str, version: int, *, begun: bool) -> None:
         """Remove what a bind that never came to its end left behind. The mark keeps a late repeat of it away."""
-        created = await self._keys.created_at(tenant, name)
-        if not begun and (created is None or self._clock.unix() < created + ORPHAN_AGE_S):
-            return
         async with self._audit.action(Actor(tenant, "vault"), "sweep", name):
             if not begun:
                 version = await self._bindings.records.mark(tenant, name, sweeping=True, cas=version)
             await self._bindings.destroy_credential(tenant, name)
             await self._bindings.fence(tenant, name)
             await self._bindings.records.mark(tenant, name, sweeping=False, cas=version)
+        self._orphans.pop((tenant, name), None)
         logs.get().info("orphan_swept", tenant=tenant, binding=name)
 
     async def _claim(self, tenant: str, fingerprint: str) -> None:

@@ -77,4 +77,15 @@ def reconciler() -> str:
 
 
 def _document(rules: Rules) -> str:
-    return json.dumps({"path": rules}, indent=1)
+    return "\n".join(_rule(path, rule) for path, rule in rules.items())
+
+
+def _rule(path: str, rule: dict[str, Any]) -> str:
+    """Return one rule as HCL. In a JSON policy OpenBao 2.7.2 takes `"exportable": [false]` for "any value"."""
+    lines = [f"  capabilities = {json.dumps(rule['capabilities'])}"]
+    if "allowed_parameters" in rule:
+        pairs = (
+            f"    {json.dumps(name)} = {json.dumps(values)}" for name, values in rule["allowed_parameters"].items()
+        )
+        lines += ["  allowed_parameters = {", *pairs, "  }"]
+    return "\n".join([f"path {json.dumps(path)} {{", *lines, "}"])

@@ -83,6 +83,20 @@ async def check(http: VaultHttp, tenant: str | None) -> None:
     await _compare(http, RECONCILER, _reconciler(tenant or STRANGER))
     if tenant:
         await _compare(http, tenant_role(tenant), _tenant(tenant))
+        await _never_exportable(http, tenant)
+
+
+async def _never_exportable(http: VaultHttp, tenant: str) -> None:
+    """Try to make a key that does not exist exportable: policy must refuse before the server looks for it.
+
+    Capabilities do not show allowed parameters, and a policy written as JSON has been seen to lose their values.
+    """
+    role, segments = tenant_role(tenant), (TRANSIT, "keys", f"{tenant}.{BINDING}", "config")
+    answer = await http.call(role, "POST", *segments, body={"exportable": True})
+    if not isinstance(answer, Answer) or answer.status >= 429:
+        raise unavailable()
+    if answer.status != 403:
+        raise WrongRights(f"{role.name} has forbidden exportable=true on {'/'.join(segments)}")
 
 
 async def _compare(http: VaultHttp, role: Role, wanted: Wanted) -> None:

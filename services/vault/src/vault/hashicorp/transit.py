@@ -7,7 +7,6 @@ import asyncio
 import base64
 import os
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, Final
 
 from common.errors import Internal
@@ -63,11 +62,6 @@ class Transit:
         found = read(answer)
         return _signature(found.data["hmac"], found.request_id) if found else None
 
-    async def created_at(self, tenant: str, binding: str) -> float | None:
-        """Return when the key's first version was made (Unix seconds), None when there is no key."""
-        found = read(await self._key_call(tenant, binding, "GET", pure=True))
-        return _unix(next(iter(found.data["keys"].values()))) if found else None
-
     async def retire(self, tenant: str, binding: str) -> Outcome[None]:
         """Fence and delete the key: once applied, nothing can be signed with it any more."""
         if self._soft_delete:
@@ -98,10 +92,10 @@ class Transit:
             raise unavailable()
 
     async def _key_call(
-        self, tenant: str, binding: str, method: str, *rest: str, body: dict[str, Any] | None = None, pure: bool = False
+        self, tenant: str, binding: str, method: str, *rest: str, body: dict[str, Any] | None = None
     ) -> Answer | Lost:
         segments = (TRANSIT, "keys", key_name(tenant, binding), *rest)
-        return await self._http.call(tenant_role(tenant), method, *segments, body=body, pure=pure)
+        return await self._http.call(tenant_role(tenant), method, *segments, body=body)
 
     async def _public_key(self) -> rsa.RSAPublicKey:
         if self._wrapping_key is None:
@@ -131,10 +125,3 @@ def _gone(answer: Answer | Lost) -> bool:
     if isinstance(answer, Lost):
         return False
     return answer.status == 404 or (answer.status == 400 and any(word in answer.errors for word in GONE))
-
-
-def _unix(created: Any) -> float:
-    """Return the time of a key's version, which Vault gives as seconds or inside an object as RFC 3339."""
-    if isinstance(created, dict):
-        return datetime.fromisoformat(created["creation_time"]).timestamp()
-    return float(created)

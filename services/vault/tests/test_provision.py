@@ -1,0 +1,167 @@
+"""What provisioning makes, that it can be repeated, and what no identity of ours may do at the server."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import hvac
+import pytest
+from cli.processes import clean_environment
+from common.clock import SystemClock
+from common.secret import Secret
+from hvac.exceptions import Forbidden, InvalidRequest
+from vault.hashicorp.login import RECONCILER, SERVICE, Logins, Role, admin_client, tenant_role
+from vault.hashicorp.provision import Tenant
+
+BINDING = "0" * 32
+
+
+async def as_role(server: Any, role: Role) -> hvac.Client:
+    """Return a client with a token of `role`."""
+    token = await Logins(server.connection, server.login_key, SystemClock()).token(role)
+    return admin_client(server.connection, token)
+
+
+def refused(client: hvac.Client, method: str, path: str, **body: Any) -> bool:
+    """Return whether the server denies a call; anything but a denial or success is an error."""
+    try:
+        client.adapter.request(method, f"/v1/{path}", json=body)
+    except Forbidden:
+        return True
+    return False
+
+
+def test_a_second_run_changes_nothing_and_says_so(server: Any) -> None:
+    tenant = Tenant("q" * 26, "Quant desk")
+    server.provision(tenant)
+    said = server.provision(tenant)
+    assert "mount strongroom/: there already" in said
+    assert "key strongroom-fingerprint: there already" in said
+    assert f"tenant {'q' * 26}: registered already" in said
+    assert "audit: a device is enabled" in said
+    assert f"tenant {'q' * 26}: registered" in server.provision(Tenant("q" * 26, "Another name"))
+
+
+def test_the_mount_takes_no_write_without_check_and_set(server: Any) -> None:
+    with pytest.raises(InvalidRequest):
+        server.admin.write_data("strongroom/data/tenants/x", data={"data": {}})
+
+
+def test_the_service_keys_cannot_be_exported_even_by_an_administrator(server: Any) -> None:
+    for key in ("strongroom-fingerprint", "strongroom-canary"):
+        assert server.admin.read(f"transit/keys/{key}")["data"]["exportable"] is False
+        with pytest.raises(InvalidRequest):
+            server.admin.read(f"transit/export/hmac-key/{key}")
+
+
+@pytest.fixture
+async def bound(parts: Any, tenant: str) -> str:
+    """Return the name of a tenant's key that exists."""
+    await parts.keys.import_key(tenant, BINDING, Secret("s" * 64))
+    await parts.documents.write(tenant, "credentials", BINDING, {"api_key": "k", "passphrase": "p"}, 0)
+    return f"{tenant}.{BINDING}"
+
+
+DENIED_TO_ALL = [
+    ("GET", "transit/export/hmac-key/{key}", {}),
+    ("GET", "transit/export/signing-key/{key}/1", {}),
+    ("GET", "transit/byok-export/{key}/{key}", {}),
+    ("GET", "transit/backup/{key}", {}),
+    ("POST", "transit/restore/{key}", {"backup": "x"}),
+    ("POST", "transit/keys/{key}/config", {"exportable": True}),
+    ("POST", "transit/keys/{key}/config", {"allow_plaintext_backup": True}),
+    ("POST", "transit/keys/{tenant}.new", {"type": "hmac", "exportable": True}),
+    ("LIST", "transit/keys", {}),
+    ("GET", "strongroom/data/credentials/{foreign}/" + BINDING, {}),
+    ("GET", "strongroom/data/bindings/{foreign}/" + BINDING, {}),
+    ("POST", "strongroom/data/bindings/{foreign}/" + BINDING, {"data": {}, "options": {"cas": 0}}),
+    ("LIST", "strongroom/metadata/credentials/{tenant}", {}),
+    ("DELETE", "strongroom/metadata/bindings/{tenant}/" + BINDING, {}),
+    ("POST", "transit/hmac/{foreign}." + BINDING + "/sha2-256", {"input": "eA=="}),
+    ("POST", "transit/keys/strongroom-fingerprint/config", {"deletion_allowed": True}),
+    ("GET", "transit/export/hmac-key/strongroom-fingerprint", {}),
+    ("PUT", "sys/policies/acl/strongroom-service", {"policy": ""}),
+    ("GET", "sys/policies/acl/strongroom-service", {}),
+    ("POST", "auth/jwt/role/strongroom-service", {"role_type": "jwt"}),
+    ("POST", "sys/audit/more", {"type": "file"}),
+    ("POST", "auth/token/create", {}),
+]
+
+
+CASES = [
+    (identity, *case)
+    for identity in ("service", "reconciler", "tenant")
+    for case in DENIED_TO_ALL
+    if (identity, case[0]) != ("reconciler", "LIST")  # listing names is what it is for
+]
+
+
+@pytest.mark.parametrize(("identity", "method", "path", "body"), CASES, ids=str)
+async def test_no_identity_may(
+    server: Any, tenant: str, bound: str, identity: str, method: str, path: str, body: dict[str, Any]
+) -> None:
+    role = {"service": SERVICE, "reconciler": RECONCILER, "tenant": tenant_role(tenant)}[identity]
+    client = await as_role(server, role)
+    path = path.format(key=bound, tenant=tenant, foreign=server.tenant() if "{foreign}" in path else "")
+    assert refused(client, method, path, **body)
+    client.adapter.close()
+
+
+async def test_the_service_and_the_reconciler_may_neither_sign_nor_read_for_a_tenant(
+    server: Any, tenant: str, bound: str
+) -> None:
+    for role in (SERVICE, RECONCILER):
+        client = await as_role(server, role)
+        assert refused(client, "POST", f"transit/hmac/{bound}/sha2-256", input="eA==")
+        assert refused(client, "GET", f"strongroom/data/credentials/{tenant}/{BINDING}")
+        assert refused(client, "POST", f"transit/keys/{bound}/config", deletion_allowed=True)
+        client.adapter.close()
+    client = await as_role(server, RECONCILER)
+    assert refused(client, "LIST", f"strongroom/metadata/credentials/{tenant}")
+    assert not refused(client, "LIST", "transit/keys")
+    client.adapter.close()
+
+
+async def test_a_tenants_token_does_what_a_binding_needs(server: Any, tenant: str, bound: str) -> None:
+    client = await as_role(server, tenant_role(tenant))
+    assert not refused(client, "POST", f"transit/hmac/{bound}/sha2-256", input="eA==")
+    assert not refused(client, "GET", f"strongroom/data/credentials/{tenant}/{BINDING}")
+    assert not refused(client, "POST", f"transit/keys/{bound}/config", deletion_allowed=True)
+    assert not refused(client, "DELETE", f"transit/keys/{bound}")
+    client.adapter.close()
+
+
+async def test_one_tenants_subject_cannot_take_anothers_role(server: Any, tenant: str) -> None:
+    other = Role(tenant_role(server.tenant()).name, tenant)
+    with pytest.raises(Exception, match="not_provisioned"):
+        await as_role(server, other)
+
+
+def test_the_command_prepares_a_vault_and_says_each_thing(server: Any, tmp_path: Path) -> None:
+    files = {"token": server.bao.root_token, "key": server.login_public_key}
+    files["tenants"] = json.dumps([{"id": "c" * 26, "name": "Command"}])
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    settings = {
+        "STRONGROOM_VAULT_URL": server.connection.url,
+        "STRONGROOM_VAULT_TOKEN_FILE": str(tmp_path / "token"),
+        "STRONGROOM_LOGIN_PUBLIC_KEY_FILE": str(tmp_path / "key"),
+        "STRONGROOM_TENANTS_FILE": str(tmp_path / "tenants"),
+    }
+    done = _run(settings)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"tenant {'c' * 26}: registered" in done.stdout.splitlines()
+    assert server.bao.root_token not in done.stdout
+    (tmp_path / "tenants").write_text('[{"id": "../x", "name": "Bad"}]')
+    assert _run(settings).returncode == 2
+    (tmp_path / "tenants").write_text("[]")
+    (tmp_path / "token").write_text("wrong")
+    wrong = _run(settings)
+    assert (wrong.returncode, wrong.stderr) == (1, "vault: Vault refused (Forbidden)\n")
+
+
+def _run(settings: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "vault", "provision"]
+    return subprocess.run(command, env=clean_environment(**settings), capture_output=True, text=True, check=False)

@@ -1,0 +1,184 @@
+"""The oracle on a real Transit: golden vectors, the headers, and everything for which nothing is signed."""
+
+import asyncio
+import json
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from common.errors import BindingRevoked, NotFound, PolicyRefused, Unavailable
+from common.secret import Secret
+from strongroom.vault.v1.signer_pb2 import ExchangeRequest, QueryParameter, SignRequest
+from vault import audit, policy
+from vault.actor import Actor
+from vault.asked import Asked
+from vault.canonical import canonical
+from vault.store import Applied
+
+GOLDEN = json.loads(Path(__file__).with_name("bitget_vectors.json").read_text())
+CAMEL = policy.load().camel_case_paths
+ANY_KEY = "0" * 32
+INFO = ExchangeRequest(method="GET", path="/api/v3/account/info")
+
+
+def as_request(vector: dict[str, str]) -> ExchangeRequest:
+    """Return the vector's request with its query in reverse order: sorting is the signer's work."""
+    pairs = [pair.split("=", 1) for pair in vector["query_raw"].split("&") if pair]
+    query = [QueryParameter(name=name, value=value) for name, value in reversed(pairs)]
+    return ExchangeRequest(method=vector["method"], path=vector["path"], query=query, body=vector["body"].encode())
+
+
+@pytest.fixture
+def worker(tenant: str) -> Actor:
+    return Actor(tenant, "worker")
+
+
+@pytest.mark.parametrize("vector", GOLDEN["vectors"], ids=lambda vector: vector["id"])
+async def test_transit_signs_the_golden_vectors_byte_for_byte(parts: Any, tenant: str, vector: dict[str, str]) -> None:
+    assert await parts.keys.import_key(tenant, ANY_KEY, Secret(GOLDEN["secret"])) == Applied(None)
+    made = canonical(as_request(vector), CAMEL)
+    prehash = made.prehash(int(vector["timestamp"]))
+    assert prehash.decode() == vector["prehash"]
+    assert made.target() == vector["path"] + ("?" + vector["query_wire"] if vector["query_wire"] else "")
+    signature = await parts.keys.sign(tenant, ANY_KEY, prehash)
+    assert signature.value == vector["signature"]
+
+
+async def test_transit_reproduces_an_answer_known_from_outside(parts: Any, tenant: str) -> None:
+    known = GOLDEN["outside"]
+    # Transit takes 32 bytes at least; HMAC-SHA256 fills a key up with zeros to 64, so these change nothing.
+    padded = known["secret"] + "\0" * (32 - len(known["secret"]))
+    assert await parts.keys.import_key(tenant, ANY_KEY, Secret(padded)) == Applied(None)
+    signature = await parts.keys.sign(tenant, ANY_KEY, known["prehash"].encode())
+    assert signature.value == known["signature"]
+
+
+async def test_the_answer_carries_the_bytes_that_were_signed_and_all_headers(
+    parts: Any, worker: Actor, wanted: Callable[..., Asked], clock: Any
+) -> None:
+    asked = wanted()
+    made, _ = await parts.bindings.bind(worker, asked)
+    query = [QueryParameter(name="productType", value="USDT-FUTURES")]
+    request = ExchangeRequest(method="GET", path="/api/v2/mix/account/accounts", query=query)
+    before = clock.unix()
+    signed = await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=request, demo=True))
+    headers = {header.name: header.value for header in signed.headers}
+    assert signed.target == "/api/v2/mix/account/accounts?productType=USDT-FUTURES"
+    assert (signed.method, signed.body, signed.credential_version) == ("GET", b"", 1)
+    assert before - 0.01 <= int(headers["ACCESS-TIMESTAMP"]) / 1000 <= clock.unix()
+    prehash = (headers["ACCESS-TIMESTAMP"] + "GET" + signed.target).encode()
+    expected = await parts.keys.sign(worker.tenant, made.id, prehash)
+    assert headers == {
+        "ACCESS-KEY": asked.api_key.reveal(),
+        "ACCESS-SIGN": expected.value,
+        "ACCESS-TIMESTAMP": headers["ACCESS-TIMESTAMP"],
+        "ACCESS-PASSPHRASE": asked.passphrase.reveal(),
+        "Content-Type": "application/json",
+        "locale": "en-US",
+        "paptrading": "1",
+    }
+    plain = await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO))
+    assert "paptrading" not in {header.name for header in plain.headers}
+
+
+async def test_the_audit_tells_who_had_what_signed_and_keeps_no_secret(
+    parts: Any, worker: Actor, wanted: Callable[..., Asked]
+) -> None:
+    asked = wanted()
+    made, _ = await parts.bindings.bind(worker, asked)
+    signed = await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO))
+    await asyncio.wait_for(_until(lambda: _lines(parts)[-1]["phase"] == "outcome"), 5)
+    intent, outcome = _lines(parts)[-2:]
+    assert (intent["action"], intent["phase"], intent["rule"]) == ("sign", "intent", "verification_read")
+    assert (intent["tenant"], intent["binding"], intent["service"]) == (worker.tenant, made.id, "worker")
+    assert (outcome["outcome"], outcome["request_digest"]) == ("done", intent["request_digest"])
+    assert len(outcome["vault_request_id"]) == 36
+    text = parts.audit_file.read_text()
+    signature = next(header.value for header in signed.headers if header.name == "ACCESS-SIGN")
+    for secret in (asked.api_key, asked.secret_key, asked.passphrase, Secret(signature)):
+        assert secret.reveal() not in text
+    assert audit.check(parts.audit_file) == len(_lines(parts))
+
+
+async def test_without_a_record_on_disk_nothing_is_signed(
+    parts: Any, worker: Actor, wanted: Callable[..., Asked], server: Any
+) -> None:
+    made, _ = await parts.bindings.bind(worker, wanted())
+    await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO))
+    log = server.bao.home / "audit.log"
+    path = f"transit/hmac/{worker.tenant}.{made.id}/sha2-256"
+    asked_before = log.read_text().count(path)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (parts.audit_file.stat().st_size, limit[1]))
+    try:
+        with pytest.raises(Unavailable) as refused:
+            await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert refused.value.reason == "audit_unavailable"
+    assert log.read_text().count(path) == asked_before
+    assert await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO))
+
+
+async def test_a_refused_call_reaches_neither_vault_nor_the_key(
+    parts: Any, worker: Actor, wanted: Callable[..., Asked], server: Any
+) -> None:
+    made, _ = await parts.bindings.bind(worker, wanted())
+    log = server.bao.home / "audit.log"
+    mentions = log.read_text().count(made.id)
+    trade = ExchangeRequest(method="POST", path="/api/v3/trade/place-order", body=b"{}")
+    with pytest.raises(PolicyRefused):
+        await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=trade))
+    assert mentions > 0
+    assert log.read_text().count(made.id) == mentions
+
+
+async def test_after_a_revocation_and_for_an_unknown_id_nothing_is_signed(
+    parts: Any, worker: Actor, wanted: Callable[..., Asked]
+) -> None:
+    made, _ = await parts.bindings.bind(worker, wanted())
+    await parts.bindings.revoke(worker, made.id)
+    with pytest.raises(BindingRevoked):
+        await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO))
+    for unknown in ("f" * 32, "", "../" + made.id):
+        with pytest.raises(NotFound):
+            await parts.signer.sign(worker, SignRequest(binding_id=unknown, request=INFO))
+
+
+async def test_no_signature_that_begins_after_a_revocation_succeeds(
+    parts: Any, worker: Actor, wanted: Callable[..., Asked]
+) -> None:
+    made, _ = await parts.bindings.bind(worker, wanted())
+    revoked_at: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    async def sign_until_refused() -> list[float]:
+        begun = []
+        while True:
+            started = loop.time()
+            try:
+                await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO))
+            except BindingRevoked:
+                return begun
+            begun.append(started)
+
+    async def revoke() -> None:
+        await asyncio.sleep(0.1)  # signatures are under way by then
+        await parts.bindings.revoke(worker, made.id)
+        revoked_at.append(loop.time())
+
+    *rounds, _ = await asyncio.gather(*(sign_until_refused() for _ in range(8)), revoke())
+    begun = [moment for one in rounds for moment in one]
+    assert begun
+    assert max(begun) < revoked_at[0]
+
+
+def _lines(parts: Any) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in parts.audit_file.read_text().splitlines()]
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.01)

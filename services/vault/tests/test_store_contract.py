@@ -1,0 +1,172 @@
+"""One contract for the port, on an in-memory twin and on a real server: whatever passes here may stand behind it."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from common.secret import Secret
+from vault.store import (
+    Applied,
+    Collection,
+    Document,
+    Documents,
+    Keys,
+    NotApplied,
+    Outcome,
+    Signature,
+    Unknown,
+    Why,
+)
+
+A, B = "a" * 32, "b" * 32
+MATERIAL = "0123456789abcdef0123456789abcdef"
+
+
+class MemoryDocuments:
+    """The twin of KV v2."""
+
+    def __init__(self) -> None:
+        self._versions: dict[tuple[str, str, str], list[Mapping[str, Any] | None]] = {}
+
+    async def read(self, tenant: str, collection: Collection, name: str) -> Document | None:
+        versions = self._versions.get((tenant, collection, name))
+        return Document(versions[-1], len(versions)) if versions else None
+
+    async def write(
+        self, tenant: str, collection: Collection, name: str, data: Mapping[str, Any], cas: int
+    ) -> Outcome[int]:
+        versions = self._versions.setdefault((tenant, collection, name), [])
+        if len(versions) != cas:
+            return NotApplied(Why.CONFLICT)
+        versions.append(dict(data))
+        return Applied(len(versions))
+
+    async def destroy(self, tenant: str, collection: Collection, name: str) -> Outcome[None]:
+        versions = self._versions.get((tenant, collection, name), [])
+        versions[:] = [None] * len(versions)
+        return Applied(None)
+
+    async def names(self, tenant: str, collection: Collection) -> list[str]:
+        return sorted(name for owner, kind, name in self._versions if (owner, kind) == (tenant, collection))
+
+
+class MemoryKeys:
+    """The twin of Transit."""
+
+    def __init__(self) -> None:
+        self._keys: dict[tuple[str, str], bytes] = {}
+
+    async def import_key(self, tenant: str, binding: str, material: Secret) -> Outcome[None]:
+        if not 32 <= len(material) <= 512:
+            return Unknown()  # a real server answers 500
+        if (tenant, binding) in self._keys:
+            return NotApplied(Why.CONFLICT)
+        self._keys[tenant, binding] = material.reveal().encode()
+        return Applied(None)
+
+    async def sign(self, tenant: str, binding: str, message: bytes) -> Signature | None:
+        key = self._keys.get((tenant, binding))
+        return Signature(_mac(key, message), 1, "request") if key else None
+
+    async def retire(self, tenant: str, binding: str) -> Outcome[None]:
+        self._keys.pop((tenant, binding), None)
+        return Applied(None)
+
+    async def keyed(self, messages: Any) -> list[str]:
+        return [hashlib.sha256(b"key" + message).hexdigest() for message in messages]
+
+
+@dataclass
+class Ports:
+    documents: Documents
+    keys: Keys
+
+
+@pytest.fixture(params=["memory", "vault"])
+def ports(request: pytest.FixtureRequest, parts: Any) -> Ports:
+    if request.param == "memory":
+        return Ports(MemoryDocuments(), MemoryKeys())
+    return Ports(parts.documents, parts.keys)
+
+
+def _mac(key: bytes, message: bytes) -> str:
+    return base64.b64encode(hmac.digest(key, message, "sha256")).decode()
+
+
+async def test_what_was_never_written_reads_as_nothing(ports: Ports, tenant: str) -> None:
+    assert await ports.documents.read(tenant, "bindings", A) is None
+    assert await ports.documents.names(tenant, "bindings") == []
+
+
+async def test_a_first_write_needs_zero_and_each_next_the_current_version(ports: Ports, tenant: str) -> None:
+    write = ports.documents.write
+    assert await write(tenant, "bindings", A, {"n": 1}, 1) == NotApplied(Why.CONFLICT)
+    assert await write(tenant, "bindings", A, {"n": 1}, 0) == Applied(1)
+    assert await write(tenant, "bindings", A, {"n": 2}, 0) == NotApplied(Why.CONFLICT)
+    assert await write(tenant, "bindings", A, {"n": 2, "deep": {"list": [1, "é"]}}, 1) == Applied(2)
+    assert await ports.documents.read(tenant, "bindings", A) == Document({"n": 2, "deep": {"list": [1, "é"]}}, 2)
+
+
+async def test_of_sixty_writers_at_once_one_wins(ports: Ports, tenant: str) -> None:
+    writes = (ports.documents.write(tenant, "fp", A, {"n": number}, 0) for number in range(60))
+    outcomes = await asyncio.gather(*writes)
+    assert outcomes.count(Applied(1)) == 1
+    assert outcomes.count(NotApplied(Why.CONFLICT)) == 59
+
+
+async def test_destroying_takes_every_version_and_keeps_the_count(ports: Ports, tenant: str) -> None:
+    documents = ports.documents
+    assert await documents.destroy(tenant, "credentials", A) == Applied(None)
+    for cas in range(3):
+        assert await documents.write(tenant, "credentials", A, {"n": cas}, cas) == Applied(cas + 1)
+    assert await documents.destroy(tenant, "credentials", A) == Applied(None)
+    assert await documents.destroy(tenant, "credentials", A) == Applied(None)
+    assert await documents.read(tenant, "credentials", A) == Document(None, 3)
+    assert await documents.write(tenant, "credentials", A, {"n": 3}, 0) == NotApplied(Why.CONFLICT)
+    assert await documents.write(tenant, "credentials", A, {"n": 3}, 3) == Applied(4)
+
+
+async def test_names_are_sorted_and_those_of_one_tenant_and_collection(ports: Ports, tenant: str, server: Any) -> None:
+    other = server.tenant()
+    for owner, name in ((tenant, B), (tenant, A), (other, "c" * 32)):
+        await ports.documents.write(owner, "bindings", name, {}, 0)
+    await ports.documents.write(tenant, "fp", "d" * 64, {}, 0)
+    assert await ports.documents.names(tenant, "bindings") == [A, B]
+
+
+async def test_an_imported_key_signs_as_its_material_does_and_cannot_be_replaced(ports: Ports, tenant: str) -> None:
+    keys = ports.keys
+    assert await keys.sign(tenant, A, b"message") is None
+    assert await keys.import_key(tenant, A, Secret(MATERIAL)) == Applied(None)
+    assert await keys.import_key(tenant, A, Secret("x" * 64)) == NotApplied(Why.CONFLICT)
+    for message in (b"", b"message", "龙虾".encode(), bytes(range(256))):
+        signature = await keys.sign(tenant, A, message)
+        assert signature is not None
+        assert (signature.value, signature.version) == (_mac(MATERIAL.encode(), message), 1)
+
+
+@pytest.mark.parametrize(("length", "taken"), [(31, False), (32, True), (512, True), (513, False)])
+async def test_material_must_be_32_to_512_bytes(ports: Ports, tenant: str, length: int, taken: bool) -> None:
+    outcome = await ports.keys.import_key(tenant, A, Secret("k" * length))
+    assert outcome == (Applied(None) if taken else Unknown())
+    assert (await ports.keys.sign(tenant, A, b"x") is not None) is taken
+
+
+async def test_a_retired_key_signs_nothing_and_retiring_can_be_repeated(ports: Ports, tenant: str) -> None:
+    assert await ports.keys.retire(tenant, A) == Applied(None)
+    await ports.keys.import_key(tenant, A, Secret(MATERIAL))
+    assert await ports.keys.retire(tenant, A) == Applied(None)
+    assert await ports.keys.retire(tenant, A) == Applied(None)
+    assert await ports.keys.sign(tenant, A, b"x") is None
+
+
+async def test_the_keyed_digest_is_stable_and_different_for_each_message(ports: Ports) -> None:
+    first, second = await ports.keys.keyed([b"one", b"two"])
+    assert [len(first), len(second)] == [64, 64]
+    assert first != second
+    assert await ports.keys.keyed([b"two"]) == [second]
