@@ -26,7 +26,8 @@ def handshake(server: Leaf, client: Leaf, host: str = "localhost") -> str:
             except ssl.SSLWantReadError:
                 continue
     seen = sides[1].getpeercert() or {}
-    return next(str(value) for kind, value in seen["subjectAltName"] if kind == "URI")
+    names: list[tuple[str, str]] = list(seen["subjectAltName"])  # type: ignore[arg-type]
+    return next(value for kind, value in names if kind == "URI")
 
 
 @pytest.fixture

@@ -5,7 +5,11 @@ from pathlib import Path
 import pytest
 from cli.valkey import Valkey
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError
+from redis.retry import Retry
+
+ONCE = Retry(NoBackoff(), 0)
 
 
 def test_data_survives_a_stop_and_a_kill(tmp_path: Path) -> None:
@@ -21,7 +25,7 @@ def test_data_survives_a_stop_and_a_kill(tmp_path: Path) -> None:
 
 
 def test_nobody_gets_in_without_the_password(tmp_path: Path) -> None:
-    with Valkey(tmp_path / "valkey") as server, Redis(port=server.port) as client:
+    with Valkey(tmp_path / "valkey") as server, Redis(port=server.port, retry=ONCE) as client:
         with pytest.raises(AuthenticationError):
             client.ping()
         assert (server.home / "valkey.conf").stat().st_mode & 0o777 == 0o600

@@ -4,7 +4,6 @@ It uses nothing but the public contract; the key and the token are never printed
 """
 
 import hashlib
-import itertools
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from cli.processes import LaunchError
 from cli.screen import Screen
 
 PATIENCE = 30.0  # seconds for a verdict
+REVOCATIONS = 100  # how often the sample can be revoked and bound anew
 Binding = dict[str, Any]
 
 
@@ -24,7 +24,7 @@ class SampleClient:
 
     def __init__(self, gateway_url: str, token: str, screen: Screen) -> None:
         headers = {"Authorization": f"Bearer {token}"}
-        self._http = httpx.Client(base_url=gateway_url, headers=headers, timeout=PATIENCE, trust_env=False)
+        self._http = httpx.Client(base_url=gateway_url, headers=headers, timeout=PATIENCE + 5, trust_env=False)
         self._screen = screen
 
     def connect(self, key: Mapping[str, str]) -> Binding:
@@ -40,11 +40,14 @@ class SampleClient:
 
     def _connect(self, key: Mapping[str, str]) -> Binding:
         binding = self._bind(key)
-        if binding["status"] != "pending":
-            self._screen.line("The sample key is bound already; it is verified again.")
-            self._screen.status(key["name"], binding)
-            self._call("POST", f"/v1/bindings/{binding['id']}/verify")
-        return self._follow(key["name"], binding)
+        self._screen.status(key["name"], binding)
+        if binding["status"] == "pending" and not binding["stale"]:
+            return self._follow(key["name"], binding)
+        self._screen.line("It was bound before; it is verified again.")
+        wait = {"Prefer": f"wait={PATIENCE:.0f}"}
+        binding = self._call("POST", f"/v1/bindings/{binding['id']}/verify", headers=wait)
+        self._screen.status(key["name"], binding)
+        return binding
 
     def _bind(self, key: Mapping[str, str]) -> Binding:
         """Bind under a key of its own; after a revocation under the next one."""
@@ -56,25 +59,20 @@ class SampleClient:
             "scopes": ["spot", "futures"],
             "credential": credential,
         }
-        for attempt in itertools.count():
+        for attempt in range(REVOCATIONS):
             name = hashlib.sha256(f"{key['name']} {key['api_key']} {attempt}".encode()).hexdigest()[:32]
-            answer = self._call("POST", "/v1/bindings", json=body, headers={"Idempotency-Key": f"sample-{name}"})
-            binding = self._read(answer["id"])
+            binding = self._call("POST", "/v1/bindings", json=body, headers={"Idempotency-Key": f"sample-{name}"})
             if binding["status"] != "revoked":
                 return binding
-        raise AssertionError("unreachable")
+        raise LaunchError("The sample was revoked too often: bind a key of your own, or remove the state folder.")
 
-    def _follow(self, name: str, before: Binding) -> Binding:
-        """Show each status until a verdict newer than `before` is in."""
-        deadline = time.monotonic() + PATIENCE
-        shown: tuple[object, ...] = ()
-        binding = before
-        for binding in self._states(before["id"], deadline):
-            state = (binding["status"], binding.get("reason"), binding.get("stale"))
-            if state != shown:
-                self._screen.status(name, binding)
-                shown = state
-            if binding["status"] != "pending" and binding["last_verified_at"] != before["last_verified_at"]:
+    def _follow(self, name: str, binding: Binding) -> Binding:
+        """Show each status until the verdict is in."""
+        for state in self._states(binding["id"], time.monotonic() + PATIENCE):
+            if (state["status"], state["stale"]) != (binding["status"], binding["stale"]):
+                self._screen.status(name, state)
+            binding = state
+            if binding["status"] != "pending":
                 break
         return binding
 
@@ -96,10 +94,10 @@ class SampleClient:
         return self._call("GET", f"/v1/bindings/{binding_id}")
 
     def _call(self, method: str, path: str, **options: Any) -> Binding:
-        """Make one call; a 409 of a key that is bound already answers with the existing binding's id."""
+        """Make one call; for a key that is bound already, read the binding that the 409 names."""
         answer = self._http.request(method, path, **options)
         if answer.status_code == httpx.codes.CONFLICT and "binding_id" in answer.json():
-            return {"id": answer.json()["binding_id"]}
+            return self._read(answer.json()["binding_id"])
         if not answer.is_success:
             raise LaunchError(_problem(method, path, answer))
         body: Binding = answer.json() if answer.content else {}
