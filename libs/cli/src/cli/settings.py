@@ -15,7 +15,7 @@ SIMULATED_EGRESS = "127.0.0.1"  # where the simulator sees our requests come fro
 
 @dataclass(frozen=True)
 class LaunchSettings:
-    """Where state lives, the gateway's port, the exchange (None: the simulator), the published egress addresses, the log level."""
+    """Where state lives, the gateway's port, the exchange (None: simulated), the egress addresses, the log level."""
 
     home: Path
     port: int
