@@ -135,7 +135,7 @@ async def test_a_tenants_token_does_what_a_binding_needs(server: Any, tenant: st
 
 async def test_one_tenants_subject_cannot_take_anothers_role(server: Any, tenant: str) -> None:
     other = Role(tenant_role(server.tenant()).name, tenant)
-    with pytest.raises(Exception, match="not_provisioned"):
+    with pytest.raises(Exception, match="vault_login_refused"):
         await as_role(server, other)
 
 

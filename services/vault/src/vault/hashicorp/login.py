@@ -127,8 +127,10 @@ class Logins:
         try:
             answer = client.auth.jwt.jwt_login(role.name, self._assertion(role), use_token=False)
             return Secret(answer["auth"]["client_token"]), int(answer["auth"]["lease_duration"])
-        except InvalidRequest:
-            raise PermissionDenied("not_provisioned", "This identity is not known to the key vault.") from None
+        except InvalidRequest as error:
+            if any("could not be found" in str(text) for text in error.errors or ()):
+                raise PermissionDenied("not_provisioned", "This identity is not known to the key vault.") from None
+            raise unavailable("vault_login_refused") from None  # for example while a clock is wrong
         except (VaultError, requests.RequestException, KeyError, TypeError, ValueError):
             raise unavailable() from None
         finally:

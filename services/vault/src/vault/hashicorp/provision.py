@@ -4,6 +4,7 @@ Idempotent: what is there already is brought to what it should be, and each line
 a tenant's documents or keys.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 import hvac
 from common import ids, strict_json
-from hvac.exceptions import InvalidPath, VaultError
+from hvac.exceptions import InvalidPath, InvalidRequest, VaultError
 
 from vault.hashicorp import policies
 from vault.hashicorp.kv import MOUNT
@@ -20,6 +21,8 @@ from vault.hashicorp.transit import CANARY_KEY, FINGERPRINT_KEY, TRANSIT
 
 LIFE: Final = "300s"
 JWT: Final = "jwt"
+MOUNT_TRIES: Final = 100
+MOUNT_PAUSE_S: Final = 0.1
 Say = Callable[[str], None]
 
 
@@ -44,8 +47,7 @@ def tenants_of(path: Path) -> list[Tenant]:
 def provision(client: hvac.Client, login_public_key: str, tenants: Sequence[Tenant], say: Say) -> None:
     """Bring the server to what the service needs; raises hvac's VaultError when it refuses."""
     _mount(client, MOUNT, "kv", {"version": "2"}, say)
-    client.write_data(f"{MOUNT}/config", data={"cas_required": True})
-    say(f"mount {MOUNT}/: every write needs check-and-set")
+    _require_cas(client, say)
     _mount(client, TRANSIT, "transit", {}, say)
     for key in (FINGERPRINT_KEY, CANARY_KEY):
         _service_key(client, key, say)
@@ -68,6 +70,21 @@ def _mount(client: hvac.Client, path: str, kind: str, options: dict[str, str], s
     if found["type"] != kind or (found["options"] or {}).get("version") != options.get("version"):
         raise VaultError(f"the mount {path}/ is of another kind")
     say(f"mount {path}/: there already")
+
+
+def _require_cas(client: hvac.Client, say: Say) -> None:
+    """Refuse writes without check-and-set; a mount made just now answers 400 until it has set itself up."""
+    for _ in range(MOUNT_TRIES):
+        try:
+            client.write_data(f"{MOUNT}/config", data={"cas_required": True})
+        except InvalidRequest as error:
+            if "Upgrading" not in str(error.errors):
+                raise
+            time.sleep(MOUNT_PAUSE_S)
+        else:
+            say(f"mount {MOUNT}/: every write needs check-and-set")
+            return
+    raise VaultError(f"the mount {MOUNT}/ does not become ready")
 
 
 def _service_key(client: hvac.Client, name: str, say: Say) -> None:

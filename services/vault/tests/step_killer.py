@@ -1,0 +1,64 @@
+"""A program that dies on purpose: for each line of JSON on its input it forks, acts, and ends at the named step.
+
+Run by test_step_kill.py with: the server's address, the login key, a folder for audit files. It answers each line with
+the exit status of the fork: 137 when it was killed at the step, 0 when it came to its end.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from common.clock import SystemClock
+from google.protobuf import json_format
+from strongroom.vault.v1.binding_store_pb2 import BindRequest
+from vault.actor import Actor
+from vault.asked import asked
+from vault.audit import AuditLog
+from vault.bindings import Bindings
+from vault.hashicorp.http import VaultHttp
+from vault.hashicorp.kv import KeyValue
+from vault.hashicorp.login import Connection, Logins
+from vault.hashicorp.transit import Transit
+
+
+class DieAt:
+    """End the process, as a kill would, at one step."""
+
+    def __init__(self, step: str) -> None:
+        self.step = step
+
+    def reached(self, step: str) -> None:
+        if step == self.step:
+            os._exit(137)
+
+
+async def act(order: dict[str, Any], url: str, login_key: Path, audit_file: Path) -> None:
+    clock, connection = SystemClock(), Connection(url)
+    actor = Actor(order["tenant"], "gateway")
+    audit = AuditLog(audit_file, clock)
+    audit.start()
+    async with VaultHttp(connection, Logins(connection, login_key, clock)) as http:
+        bindings = Bindings(KeyValue(http), Transit(http), audit, clock, DieAt(order["step"]))
+        if "revoke" in order:
+            await bindings.revoke(actor, order["revoke"])
+        else:
+            await bindings.bind(actor, asked(actor.tenant, json_format.ParseDict(order["bind"], BindRequest())))
+    await audit.stop()
+
+
+def main() -> None:
+    url, login_key, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            asyncio.run(act(json.loads(line), url, login_key, folder / "killed.jsonl"))
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""The process is killed at each durable step; afterwards there is one record, and nothing acknowledged is lost."""
+
+import json
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from cli.processes import clean_environment
+from common.errors import BindingRevoked, NotFound
+from google.protobuf import json_format
+from strongroom.types.v1.binding_pb2 import STATUS_REVOKED
+from strongroom.vault.v1.binding_store_pb2 import BindRequest
+from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest
+from vault import audit, steps
+from vault.actor import Actor
+from vault.asked import asked
+
+INFO = ExchangeRequest(method="GET", path="/api/v3/account/info")
+SHORT, LONG = 2, 40
+
+
+@dataclass
+class Killer:
+    """The program of step_killer.py, and the audit file that its victims leave."""
+
+    orders: IO[str]
+    answers: IO[str]
+    audit_file: Path
+
+    def __call__(self, tenant: str, step: str, **order: Any) -> int:
+        """Act in a process that dies at `step`; return its exit status."""
+        self.orders.write(json.dumps({"tenant": tenant, "step": step, **order}) + "\n")
+        self.orders.flush()
+        return int(self.answers.readline())
+
+
+@pytest.fixture(scope="module")
+def kill(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killer]:
+    folder = tmp_path_factory.mktemp("killed")
+    program = Path(__file__).with_name("step_killer.py")
+    command = [sys.executable, str(program), server.connection.url, str(server.login_key), str(folder)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean_environment()
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield Killer(process.stdin, process.stdout, folder / "killed.jsonl")
+        process.stdin.close()
+        assert process.wait(10) == 0
+
+
+Request = Callable[..., BindRequest]
+
+
+async def killed_bind(kill: Killer, parts: Any, actor: Actor, request: BindRequest, step: str) -> None:
+    """Kill a bind at `step`, repeat it, and hold it against what must be."""
+    wanted = asked(actor.tenant, request)
+    before = await parts.documents.names(actor.tenant, "bindings")
+    assert kill(actor.tenant, step, bind=json_format.MessageToDict(request)) == 137
+    committed = step == "bind.recorded"
+    if committed:
+        assert (await parts.bindings.records.load(actor.tenant, wanted.binding_id)).binding.revision == 1
+    else:
+        with pytest.raises(NotFound):
+            await parts.bindings.records.load(actor.tenant, wanted.binding_id)
+        with pytest.raises(NotFound):
+            await parts.signer.sign(actor, SignRequest(binding_id=wanted.binding_id, request=INFO))
+    binding, created = await parts.bindings.bind(actor, wanted)
+    assert created is not committed
+    assert set(await parts.documents.names(actor.tenant, "bindings")) == {*before, binding.id}
+    assert await parts.signer.sign(actor, SignRequest(binding_id=binding.id, request=INFO))
+    assert await parts.bindings.bind(actor, wanted) == (binding, False)
+
+
+async def killed_revoke(
+    kill: Killer, parts: Any, actor: Actor, request: BindRequest, step: str, *, swept: bool
+) -> None:
+    """Kill a revocation at `step`, finish it by the reconciler or a repeat, and hold it against what must be."""
+    made, _ = await parts.bindings.bind(actor, asked(actor.tenant, request))
+    assert kill(actor.tenant, step, revoke=made.id) == 137
+    if step != "revoke.intent":
+        with pytest.raises(BindingRevoked):
+            await parts.signer.sign(actor, SignRequest(binding_id=made.id, request=INFO))
+    if swept and step != "revoke.intent":
+        await parts.reconciler.round()
+    else:
+        await parts.bindings.revoke(actor, made.id)
+    record = await parts.bindings.records.load(actor.tenant, made.id)
+    assert (record.binding.verdict.status, record.binding.revision) == (STATUS_REVOKED, 2)
+    assert (actor.tenant, made.id) not in await parts.directory.keys()
+    assert (await parts.documents.read(actor.tenant, "credentials", made.id)).data is None
+
+
+@pytest.mark.parametrize("step", steps.BIND)
+async def test_a_bind_killed_at_a_step_is_completed_by_a_repeat(
+    kill: Killer, parts: Any, actor: Actor, request_of: Request, step: str
+) -> None:
+    for _ in range(SHORT):
+        await killed_bind(kill, parts, actor, request_of(), step)
+
+
+@pytest.mark.parametrize("step", steps.REVOKE)
+async def test_a_revocation_killed_at_a_step_is_completed_by_a_repeat_or_the_reconciler(
+    kill: Killer, parts: Any, actor: Actor, request_of: Request, step: str
+) -> None:
+    for number in range(SHORT):
+        await killed_revoke(kill, parts, actor, request_of(), step, swept=number % 2 == 1)
+
+
+async def test_a_bind_killed_again_and_again_at_later_steps_is_still_one_binding(
+    kill: Killer, parts: Any, actor: Actor, request_of: Request
+) -> None:
+    request = request_of()
+    for step in steps.BIND:
+        assert kill(actor.tenant, step, bind=json_format.MessageToDict(request)) == 137
+    binding, created = await parts.bindings.bind(actor, asked(actor.tenant, request))
+    assert not created
+    assert await parts.documents.names(actor.tenant, "bindings") == [binding.id]
+
+
+async def test_another_credential_under_the_key_of_a_killed_bind_is_refused_and_stores_nothing(
+    kill: Killer, parts: Any, actor: Actor, request_of: Request
+) -> None:
+    request = request_of()
+    assert kill(actor.tenant, "bind.imported", bind=json_format.MessageToDict(request)) == 137
+    request.credential.secret_key = secrets.token_hex(32)
+    with pytest.raises(Exception, match="idempotency_key_reused"):
+        await parts.bindings.bind(actor, asked(actor.tenant, request))
+    assert await parts.documents.names(actor.tenant, "bindings") == []
+    assert await parts.documents.read(actor.tenant, "credentials", asked(actor.tenant, request).binding_id) is None
+
+
+async def test_the_audit_file_of_killed_processes_keeps_its_chain(
+    kill: Killer, actor: Actor, request_of: Request
+) -> None:
+    before = audit.check(kill.audit_file) if kill.audit_file.exists() else 0
+    assert kill(actor.tenant, "bind.stored", bind=json_format.MessageToDict(request_of())) == 137
+    assert kill(actor.tenant, "never", bind=json_format.MessageToDict(request_of())) == 0
+    assert audit.check(kill.audit_file) == before + 3  # two intents, one outcome
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("step", [*steps.BIND, *steps.REVOKE])
+async def test_forty_kills_at_each_step(kill: Killer, parts: Any, actor: Actor, request_of: Request, step: str) -> None:
+    for number in range(LONG):
+        if step in steps.BIND:
+            await killed_bind(kill, parts, actor, request_of(), step)
+        else:
+            await killed_revoke(kill, parts, actor, request_of(), step, swept=number % 4 == 0)
