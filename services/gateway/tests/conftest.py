@@ -6,6 +6,7 @@ and what is to go wrong is set for that tenant alone.
 
 import asyncio
 import hashlib
+import logging
 import random
 import threading
 import time
@@ -19,6 +20,7 @@ import grpc
 import httpx
 import pytest
 import redis
+import structlog
 import uvloop
 from cli.pki import Authority
 from cli.processes import free_port
@@ -245,6 +247,12 @@ def _tried(condition: Callable[[], Any]) -> Any:
         return condition()
     except httpx.TransportError:
         return None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet() -> None:
+    """Keep the background thread's logs out of the report; what is logged is tested on the real process."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL + 1))
 
 
 @pytest.fixture(scope="session")

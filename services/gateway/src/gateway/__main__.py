@@ -1,6 +1,7 @@
 """The gateway process: `python -m gateway [--check | openapi]`."""
 
 import asyncio
+import os
 import sys
 
 from common import config, lifecycle, logs
@@ -34,14 +35,16 @@ def _serve(settings: GatewaySettings) -> int:
             sys.stderr.write(f"settings: a file or URL cannot be used ({type(error).__name__})\n")
             outcome = 2
             return
-        try:
-            public, private = listen(settings.listen), listen(settings.health_address)
-        except OSError as error:
-            sys.stderr.write(f"cannot listen: {error.strerror}\n")
-            outcome = 1
-            return
+        sockets = []
+        for address in (settings.listen, settings.health_address):
+            try:
+                sockets.append(listen(address))
+            except OSError as error:
+                sys.stderr.write(f"cannot listen on {address}: {os.strerror(error.errno or 0)}\n")
+                outcome = 1
+                return
         logs.get().info("listening", address=settings.listen)
-        await gateway.run(stopping, public, private)
+        await gateway.run(stopping, *sockets)
         logs.get().info("stopped")
 
     lifecycle.run(serve)

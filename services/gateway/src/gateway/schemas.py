@@ -233,7 +233,7 @@ class Limits(BaseModel):
 
     keys_per_account: int
     addresses_per_key: int
-    passphrase: str
+    passphrase_rule: str
 
 
 class Recommended(BaseModel):

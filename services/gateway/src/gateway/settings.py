@@ -12,7 +12,10 @@ def _split(value: Any) -> Any:
 
 
 def _address(value: str) -> str:
-    return str(ip_address(value))
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        raise ValueError("must be IP addresses with commas between") from None
 
 
 EgressAddresses = Annotated[list[Annotated[str, AfterValidator(_address)]], BeforeValidator(_split)]

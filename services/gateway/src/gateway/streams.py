@@ -75,7 +75,8 @@ class Stream:
                 async with asyncio.timeout(min(HEARTBEAT_S, left)):
                     item = await self._items.get()
             except TimeoutError:
-                yield BEAT
+                if left > HEARTBEAT_S:
+                    yield BEAT
                 continue
             if item is None:
                 break

@@ -1,0 +1,263 @@
+"""What is refused before any route looks at it, in bytes on a socket; and what every answer carries."""
+
+import json
+import socket
+import time
+
+import httpx
+import pytest
+
+ID = "0" * 32
+HEADS = {"content-type", "content-length", "date", "x-request-id", "cache-control", "x-content-type-options"}
+
+
+def _talk(port, data, seconds=5.0):
+    """Send bytes, and return everything that comes back until the server closes or falls silent."""
+    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
+        connection.sendall(data)
+        connection.settimeout(0.5)
+        received = b""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                part = connection.recv(65536)
+            except TimeoutError:
+                if received:
+                    break
+                continue
+            if not part:
+                break
+            received += part
+        return received
+
+
+def _problems(received):
+    """Return (status, code) of each answer in the bytes."""
+    found = []
+    for part in received.split(b"HTTP/1.1 ")[1:]:
+        head, _, body = part.partition(b"\r\n\r\n")
+        assert b"problem+json" in head, part
+        found.append((int(head[:3]), json.loads(body)["code"]))
+    return found
+
+
+def _request(line="GET /v1/bindings HTTP/1.1", *headers, body=b""):
+    return ("\r\n".join([line, *headers]) + "\r\n\r\n").encode("latin-1") + body
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ("Host: a", "Host: b"),
+        ("Host: a", "Authorization: Bearer a.b.c", "Authorization: Bearer d.e.f"),
+        ("Host: a", "Content-Type: application/json", "content-type: text/plain"),
+        ("Host: a", "Idempotency-Key: a", "Idempotency-Key: b"),
+        ("Host: a", "Last-Event-ID: a", "Last-Event-ID: b"),
+        ("Host: a", "Content-Length: 1", "Content-Length: 2"),
+        ("Host: a", "Content-Length: 4", "Transfer-Encoding: chunked"),
+        ("Host: a", "Transfer-Encoding: chunked", "Content-Length: 4"),
+        ("Host: a", "Transfer-Encoding: chunked, identity"),
+        ("Host: a", "Content-Length: -1"),
+        ("Host: a", "Content-Length: 1x"),
+        ("Host: a/b?c=",),
+        ("Host: a b",),
+        ("Host:",),
+        (),
+        ("Host: a", "X : y"),
+        ("Host: a", "no colon"),
+        ("Host: a", "X-Long: 1\r\n folded"),
+    ],
+)
+def test_a_request_that_can_be_read_in_two_ways_is_refused_once(served, headers):
+    answers = _problems(
+        _talk(served.port, _request("POST /v1/bindings HTTP/1.1", *headers, body=b"1\r\nG\r\n0\r\n\r\n"))
+    )
+    assert answers == [(400, "malformed_request")]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/bindings/../bindings",
+        "/v1/%2e%2e/bindings",
+        "/v1/bindings/%2E",
+        "/v1//bindings",
+        "//evil.example/v1/bindings",
+        "/v1/bindings/..%2fadmin",
+        "/v1/bindings%2F",
+        "/v1/bindings;x=1",
+        "/v1/bindings/%00",
+        "/v1/bindings/\\evil",
+        "/v1/bindings/%5c",
+        "/v1/bindings/a%252e",
+        "/v1/bindings/%0d%0aX:y",
+        "/v1/bindings/%zz",
+        "/v1/bindings/.",
+        "/v1/bindings/",
+        "/v1/bindings/" + ID + "/",
+        "/V1/bindings",
+        "/v1/Bindings",
+        "/v1",
+        "/",
+        "/docs",
+        "/redoc",
+        "/openapi.json",
+        "/metrics",
+        "/livez",
+        "/readyz",
+        "/v1/audit",
+        "/v1/webhooks",
+        f"/v1/bindings/{ID}/proxy",
+        "/v1/exchanges/okx",
+        "/v1/bindings/" + ID + "/credential",
+    ],
+)
+def test_an_odd_or_unknown_path_is_not_found(served, path):
+    assert _problems(_talk(served.port, _request(f"GET {path} HTTP/1.1", "Host: a", "Connection: close"))) == [
+        (404, "not_found")
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "GET /v1/bind\xe4ngs HTTP/1.1",
+        "GET /v1/a b HTTP/1.1",
+        "CONNECT example.com:443 HTTP/1.1",
+        "PRI * HTTP/2.0",
+        "GET /v1/bindings HTTP/9.9",
+        "\x16\x03\x01\x02\x00\x01",
+        "OPTIONS * HTTP/1.1",
+        "get /v1/bindings HTTP/1.1",
+    ],
+)
+def test_what_is_no_http_is_refused_as_a_problem(served, line):
+    ((status, code),) = _problems(_talk(served.port, _request(line, "Host: a", "Connection: close")))
+    assert (status, code) in [(400, "malformed_request"), (404, "not_found")]
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "allowed"),
+    [
+        ("/v1/bindings", "PUT", "GET, POST"),
+        ("/v1/bindings", "TRACE", "GET, POST"),
+        ("/v1/bindings", "HEAD", "GET, POST"),
+        (f"/v1/bindings/{ID}", "PATCH", "DELETE, GET"),
+        (f"/v1/bindings/{ID}", "OPTIONS", "DELETE, GET"),
+        (f"/v1/bindings/{ID}/verify", "GET", "POST"),
+        ("/v1/events", "POST", "GET"),
+    ],
+)
+def test_another_method_is_told_which_there_are(client, path, method, allowed):
+    answer = client.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    if method != "HEAD":
+        assert answer.json()["code"] == "method_not_allowed"
+
+
+NAMES = ["secret", "secret_key", "passphrase", "api_key", "token", "access_token", "password", "authorization"]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "Secret-Key", "%73ecret"])
+def test_a_secret_in_the_url_is_refused_and_not_repeated(client, name):
+    answer = client.get(f"/v1/bindings?limit=1&{name}=canary")
+    assert (answer.status_code, answer.json()["code"]) == (400, "secret_in_query")
+    assert "canary" not in answer.text
+
+
+@pytest.mark.parametrize("size", [65_537, 8 << 20, 64 << 20])
+def test_a_body_that_is_too_large_is_refused_and_the_connection_goes_on(client, body, size):
+    answer = client.post("/v1/bindings", content=b"x" * size, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+    assert client.post("/v1/bindings", json=body).status_code == 202
+
+
+def test_a_body_without_a_length_is_counted(client, body):
+    answer = client.post("/v1/bindings", content=(b"x" * 4096 for _ in range(2048)))
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+    assert client.post("/v1/bindings", json=body).status_code == 202
+
+
+def test_a_body_of_64_kib_is_read(client):
+    content = b'{"label": "' + b"x" * (65_536 - 13) + b'"}'
+    answer = client.post("/v1/bindings", content=content, headers={"Content-Type": "application/json"})
+    assert (len(content), answer.status_code) == (65_536, 422)
+
+
+def test_a_length_beyond_any_number_is_refused(served):
+    head = _request("POST /v1/bindings HTTP/1.1", "Host: a", "Content-Length: " + "9" * 18)
+    assert _problems(_talk(served.port, head))[0] in [(413, "body_too_large"), (400, "malformed_request")]
+
+
+def test_endless_headers_are_refused(served):
+    received = _talk(served.port, b"GET /v1/bindings HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 33_000)
+    assert _problems(received) == [(431, "headers_too_large")]
+
+
+def test_a_body_that_does_not_come_is_refused_after_ten_seconds(served):
+    started = time.monotonic()
+    received = _talk(served.port, _request("POST /v1/bindings HTTP/1.1", "Host: a", "Content-Length: 5", body=b"{"), 15)
+    assert _problems(received) == [(408, "request_timeout")]
+    assert 9 < time.monotonic() - started < 13
+
+
+def test_a_head_that_does_not_come_is_cut_after_ten_seconds(served):
+    with socket.create_connection(("127.0.0.1", served.port), timeout=15) as connection:
+        started = time.monotonic()
+        connection.sendall(b"GET /v1/bindings HTTP/1.1\r\nHost: a\r\n")
+        assert connection.recv(100) == b""
+        assert 9 < time.monotonic() - started < 13
+
+
+def test_pipelined_requests_are_answered_in_order(served):
+    one = _request("GET /v1/nothing HTTP/1.1", "Host: a")
+    two = _request("GET /v1/bindings HTTP/1.1", "Host: a", "Connection: close")
+    assert _problems(_talk(served.port, one + two)) == [(404, "not_found"), (401, "unauthenticated")]
+
+
+@pytest.mark.parametrize("path", ["/v1/bindings", "/nothing", "/v1/exchanges/bitget", "/v1/bindings?token=1"])
+def test_every_answer_may_not_be_kept_and_names_no_server(client, path):
+    answer = client.get(path)
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert set(answer.headers) <= HEADS | {"etag"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("abcdefgh", True),
+        ("a" * 64, True),
+        ("a" * 65, False),
+        ("short", False),
+        ("has spaces in", False),
+        ("é" * 8, False),
+    ],
+)
+def test_a_request_id_is_taken_over_only_if_it_is_one(client, sent, kept):
+    answer = client.get("/nothing", headers={"X-Request-Id": sent.encode()})
+    assert (answer.headers["x-request-id"] == sent) is kept
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+
+def test_a_problem_has_the_members_of_the_contract(client):
+    answer = client.get("/nothing")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert list(answer.json()) == ["type", "title", "status", "detail", "code", "request_id"]
+    assert answer.json()["type"] == "urn:strongroom:problem:not_found"
+
+
+def test_a_client_that_goes_while_it_sends_does_no_harm(served, client):
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", served.port)) as connection:
+            connection.sendall(_request("POST /v1/bindings HTTP/1.1", "Host: a", "Content-Length: 50", body=b'{"label'))
+    assert client.get("/v1/bindings").status_code == 200
+
+
+def test_an_unknown_failure_in_a_route_tells_nothing(serve, issuer, tenant):
+    broken = serve()
+    broken.gateway._streams.open = None  # calling it is a TypeError, which no code expects
+    headers = {"Authorization": f"Bearer {issuer.issue(tenant)}"}
+    answer = httpx.get(f"{broken.url}/v1/events", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert answer.json()["detail"] == "Something went wrong on our side."
