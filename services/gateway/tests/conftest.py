@@ -19,7 +19,6 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-import redis
 import structlog
 import uvloop
 from cli.pki import Authority
@@ -28,7 +27,6 @@ from cli.tokens import TokenIssuer
 from cli.valkey import Valkey
 from common import errors
 from common.clock import SystemClock, timestamp
-from common.events import epoch_key, stream_key
 from common.rpc.server import authorization, build
 from common.rpc.tls import Identity
 from common.tokens import TokenVerifier
@@ -252,7 +250,7 @@ def _tried(condition: Callable[[], Any]) -> Any:
 @pytest.fixture(scope="session", autouse=True)
 def _quiet() -> None:
     """Keep the background thread's logs out of the report; what is logged is tested on the real process."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL + 1))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 @pytest.fixture(scope="session")
@@ -381,28 +379,6 @@ def client(served: Served, issuer: TokenIssuer, tenant: str) -> Iterator[httpx.C
     headers = {"Authorization": f"Bearer {issuer.issue(tenant)}"}
     with httpx.Client(base_url=served.url, headers=headers, timeout=10) as made:
         yield made
-
-
-@pytest.fixture
-def events(valkey: Valkey) -> Iterator[Any]:
-    """Publish as the verifier does: `publish(tenant, binding_id, revision)`; `flush()` empties Redis."""
-    store_client = redis.Redis.from_url(valkey.url)
-
-    def publish(tenant: str, binding_id: str, revision: int) -> str:
-        store_client.set(epoch_key(tenant), hashlib.sha256(str(time.time()).encode()).hexdigest()[:8], nx=True)
-        epoch = store_client.get(epoch_key(tenant))
-        event = verification.Event(
-            binding_id=binding_id,
-            status=pb.STATUS_CONNECTED,
-            revision=revision,
-            occurred_at=timestamp(NOW),
-            finding_codes=["ip_list_absent"],
-        )
-        entry = store_client.xadd(stream_key(tenant), {"epoch": epoch, "event": event.SerializeToString()})
-        return f"{epoch.decode()}-{entry.decode()}"
-
-    yield SimpleNamespace(publish=publish, flush=store_client.flushall)
-    store_client.close()
 
 
 @pytest.fixture

@@ -1,14 +1,21 @@
 """The event streams: complete, resumable, bounded, and ended when they should be."""
 
+import hashlib
 import json
 import random
 import socket
 import threading
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import httpx
 import pytest
+import redis
+from common.clock import timestamp
+from common.events import epoch_key, stream_key
+from strongroom.types.v1 import binding_pb2 as pb
+from strongroom.verifier.v1 import verification_service_pb2 as verification
 
 BINDING = "b" * 32
 
@@ -23,6 +30,28 @@ def until():
         return result
 
     return wait
+
+
+@pytest.fixture
+def events(valkey):
+    """Publish as the verifier does: `publish(tenant, binding_id, revision)`; `flush()` empties Redis."""
+    store_client = redis.Redis.from_url(valkey.url)
+
+    def publish(tenant, binding_id, revision):
+        store_client.set(epoch_key(tenant), hashlib.sha256(str(time.time()).encode()).hexdigest()[:8], nx=True)
+        epoch = store_client.get(epoch_key(tenant))
+        event = verification.Event(
+            binding_id=binding_id,
+            status=pb.STATUS_CONNECTED,
+            revision=revision,
+            occurred_at=timestamp(1_795_000_000),
+            finding_codes=["ip_list_absent"],
+        )
+        entry = store_client.xadd(stream_key(tenant), {"epoch": epoch, "event": event.SerializeToString()})
+        return f"{epoch.decode()}-{entry.decode()}"
+
+    yield SimpleNamespace(publish=publish, flush=store_client.flushall)
+    store_client.close()
 
 
 class Reader(threading.Thread):
