@@ -8,15 +8,22 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
+from queue import Queue as Handover
+from threading import Thread
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from cli.pki import Authority, Leaf
+from cli.processes import free_port
+from cli.tokens import TokenIssuer
 from cli.valkey import Valkey
 from common import redis as connections
 from common.clock import SystemClock, timestamp
 from common.errors import Aborted, BindingRevoked, NotFound
+from common.rpc import server
+from common.rpc.tls import Identity
+from common.tokens import TokenVerifier
 from redis.asyncio import Redis
 from simulator import Account, Exchange, config, running
 from strongroom.types.v1.binding_pb2 import (
@@ -31,7 +38,11 @@ from strongroom.types.v1.binding_pb2 import (
     CredentialInfo,
     Verdict,
 )
+from strongroom.vault.v1 import binding_store_pb2, signer_pb2
+from strongroom.vault.v1.binding_store_pb2 import DescribeResponse, ScanResponse, TransitionResponse
+from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreServicer, add_BindingStoreServicer_to_server
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, Header, SignResponse
+from strongroom.vault.v1.signer_pb2_grpc import SignerServicer, add_SignerServicer_to_server
 from strongroom.verifier.v1.verification_service_pb2 import Event
 from verifier.bitget.client import BitgetClient, open_session
 from verifier.bitget.pace import Pace
@@ -152,6 +163,7 @@ class Bench:
     status: Status
     queue: Queue
     egress: tuple[str, ...] = EGRESS
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
 
     def verification(self) -> Verification:
         return Verification(
@@ -191,13 +203,13 @@ class Bench:
         entries = await self.redis.xrange(f"sr:{{{tenant}}}:events")
         return [Event.FromString(fields[b"event"]) for _, fields in entries]
 
-    def pool(self, *, consumer: str = "one", lease_s: float = 30.0, slots: int = 8) -> Pool:
+    def pool(self, *, consumer: str = "one", lease_s: float = 30.0, slots: int = 8, handler: Any = None) -> Pool:
         queue = Queue(self.redis, consumer)
-        handler = Handler(queue, self.status, self.verification(), self.schedule, SystemClock())
+        handler = handler or Handler(queue, self.status, self.verification(), self.schedule, SystemClock())
         return Pool(
             queue=queue,
             handler=handler,
-            lost=asyncio.Event(),
+            lost=self.lost,
             slots=slots,
             lease_s=lease_s,
             schedule=self.schedule,
@@ -237,17 +249,37 @@ async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
     assert not orphans, orphans
 
 
+@pytest.fixture(scope="session")
+def simulator() -> Iterator[tuple[Exchange, str]]:
+    """The exchange in a thread of its own: starting it for each test would take longer than the tests."""
+    exchange, ready, done = config.load(), Handover[tuple[str, asyncio.AbstractEventLoop]](), asyncio.Event()
+
+    async def serve() -> None:
+        async with running(exchange) as addresses:
+            ready.put((addresses.url, asyncio.get_running_loop()))
+            await done.wait()
+
+    thread = Thread(target=asyncio.run, args=[serve()])
+    thread.start()
+    url, loop = ready.get(timeout=10)
+    yield exchange, url
+    loop.call_soon_threadsafe(done.set)
+    thread.join()
+
+
 @pytest.fixture
-async def bench(redis: Redis) -> AsyncIterator[Bench]:
-    exchange = config.load()
-    clock, schedule = SystemClock(), Schedule(86_400, Random(7).uniform)
-    async with running(exchange) as addresses, open_session() as session:
+async def bench(redis: Redis, simulator: tuple[Exchange, str]) -> AsyncIterator[Bench]:
+    exchange, url = simulator
+    exchange.reset()
+    exchange.limits.enforced = True
+    clock, schedule = SystemClock(), Schedule(86_400, lambda low, high: low + 0.05 * (high - low))
+    async with open_session() as session:
         yield Bench(
             redis=redis,
             exchange=exchange,
             vault=SmallVault(),
-            client=BitgetClient(session, addresses.url, Pace(clock), clock),
-            url=addresses.url,
+            client=BitgetClient(session, url, Pace(clock), clock),
+            url=url,
             schedule=schedule,
             status=Status(redis, clock),
             queue=Queue(redis, "bench"),
@@ -259,6 +291,88 @@ def wait_until() -> Callable[..., Awaitable[Any]]:
     return until
 
 
+class StoreFace(BindingStoreServicer):
+    """The small vault's records over gRPC, with the callers' rules of the real one."""
+
+    def __init__(self, vault: SmallVault, tokens: TokenVerifier) -> None:
+        self._vault = vault
+        self._tokens = tokens
+
+    async def Describe(self, request: Any, context: Any) -> DescribeResponse:
+        tenant = request.tenant_id
+        if server.peer.get() != "worker":
+            tenant = self._tokens.verify(server.authorization(context)).tenant
+        return DescribeResponse(binding=await self._vault.describe(tenant, request.binding_id))
+
+    async def Transition(self, request: Any, context: Any) -> TransitionResponse:
+        recorded = await self._vault.transition(
+            request.tenant_id, request.binding_id, request.expected_revision, request.verdict
+        )
+        return TransitionResponse(binding=recorded, changed=True)
+
+    async def Scan(self, request: Any, context: Any) -> AsyncIterator[ScanResponse]:
+        async for binding in self._vault.scan():
+            yield ScanResponse(binding=binding)
+
+
+class SignerFace(SignerServicer):
+    """The small vault's signer over gRPC."""
+
+    def __init__(self, vault: SmallVault) -> None:
+        self._vault = vault
+
+    async def Sign(self, request: Any, context: Any) -> SignResponse:
+        return await self._vault.sign(request.tenant_id, request.binding_id, request.request, request.demo)
+
+
+@dataclass
+class Site:
+    """What real processes need: identities, tokens, and the small vault listening with mTLS."""
+
+    folder: Path
+    authority: Authority
+    issuer: TokenIssuer
+    vault_target: str
+    redis_url: str
+
+    def leaf(self, name: str) -> Leaf:
+        return self.authority.issue(name)
+
+    def settings(self, name: str, **own: Any) -> dict[str, str]:
+        """Return the settings of a process of ours, by their lower-case names."""
+        leaf = self.leaf(name)
+        common = {
+            "health_address": f"127.0.0.1:{free_port()}",
+            "tls_cert_file": leaf.cert_file,
+            "tls_key_file": leaf.key_file,
+            "tls_ca_file": leaf.ca_file,
+            "jwt_issuer": self.issuer.issuer,
+            "jwks_file": self.issuer.jwks_file,
+            "vault_target": self.vault_target,
+            "redis_url": self.redis_url,
+            "egress_ips": ",".join(EGRESS),
+        }
+        return {key: str(value) for key, value in {**common, **own}.items()}
+
+
 @pytest.fixture
-def pki(tmp_path: Path) -> Path:
-    return tmp_path / "pki"
+async def site(bench: Bench, valkey: Valkey, tmp_path: Path) -> AsyncIterator[Site]:
+    authority, issuer = Authority.create(tmp_path / "pki"), TokenIssuer.create(tmp_path / "issuer")
+    leaf = authority.issue("vault")
+    target = f"127.0.0.1:{free_port()}"
+    tokens = TokenVerifier(issuer.issuer, issuer.jwks_file, SystemClock())
+    store, signer = StoreFace(bench.vault, tokens), SignerFace(bench.vault)
+    services = [
+        (
+            binding_store_pb2.DESCRIPTOR.services_by_name["BindingStore"],
+            lambda made: add_BindingStoreServicer_to_server(store, made),
+        ),
+        (signer_pb2.DESCRIPTOR.services_by_name["Signer"], lambda made: add_SignerServicer_to_server(signer, made)),
+    ]
+    everyone = frozenset(("verifier", "worker"))
+    callers = {f"/{item.full_name}/{method.name}": everyone for item, _ in services for method in item.methods}
+    identity = Identity(leaf.cert_file, leaf.key_file, leaf.ca_file)
+    rpc = server.build(target, identity, callers, "strongroom.internal", services)
+    await rpc.start()
+    yield Site(tmp_path, authority, issuer, target, valkey.url)
+    await rpc.stop(0)

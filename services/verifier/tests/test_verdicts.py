@@ -134,9 +134,10 @@ async def test_a_read_only_classic_key_is_told_like_a_unified_one(bench: Any) ->
     assert "read_only_key" in _codes(verdict)
 
 
-@pytest.mark.parametrize("ips", ["text", "list", "null"])
-@pytest.mark.parametrize("perm_type", ["underscore", "hyphen"])
-@pytest.mark.parametrize("parent_id", ["text", "number", "null"])
+@pytest.mark.parametrize(
+    ("ips", "perm_type", "parent_id"),
+    [("text", "underscore", "text"), ("list", "hyphen", "number"), ("null", "hyphen", "null")],
+)
 async def test_both_spellings_of_a_reply_give_the_same_verdict(
     bench: Any, ips: str, perm_type: str, parent_id: str
 ) -> None:
@@ -238,7 +239,7 @@ async def test_a_proven_key_loses_its_secret_only_when_a_repeat_agrees(bench: An
     first = await bench.verify(binding)
     assert first.attempt == 1
     assert _words(bench.vault.records[binding.id].verdict)[0] == "connected"
-    second = await bench.verify(binding, attempt=first.attempt)
+    second = await bench.verify(binding)
     assert second.verified
     assert _words(bench.vault.records[binding.id].verdict) == ("disconnected", "invalid_secret")
 

@@ -13,8 +13,9 @@ from typing import Final
 import grpc
 from common import logs, redis
 from common.clock import SystemClock
+from common.errors import StrongroomError
 from common.events import EventHub
-from common.lifecycle import GRACE_S, pause, until
+from common.lifecycle import pause, until
 from common.rpc import client, server
 from common.rpc.health import Health
 from common.rpc.tls import Identity
@@ -36,8 +37,11 @@ from verifier.vault_client import VaultClient
 from verifier.verify import Verification
 from verifier.worker import Handler, Pool
 
+# Calls under way get this long; a stream of events ends with it and is resumed elsewhere.
+DRAIN_S: Final = 3.0
 READY_S: Final = 1.0
 READY_TIMEOUT_S: Final = 2.0
+RECONCILE_AGAIN_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ async def run_api(settings: ApiSettings, stopping: asyncio.Event) -> None:
         await rpc.start()
         logs.get().info("serving", address=settings.listen)
         await stopping.wait()
-        await rpc.stop(GRACE_S / 2)
+        await rpc.stop(DRAIN_S)
         await events.close()
 
 
@@ -116,8 +120,13 @@ async def _reconcile(reconciler: Reconciler, lost: asyncio.Event, stopping: asyn
 
     async def once() -> None:
         lost.clear()
-        await reconciler.run()
-        await pause(lost, period)
+        try:
+            await reconciler.run()
+        except (StrongroomError, RedisError, OSError) as error:
+            logs.get().warning("reconcile_put_off", error=type(error).__name__)
+            await pause(stopping, RECONCILE_AGAIN_S)
+        else:
+            await pause(lost, period)
 
     await until(stopping, 0.1, once)
 

@@ -109,13 +109,13 @@ class Delivery:
 class Outcome:
     """How a job ended. `next_s` is the delay to the next one, None when there is to be none.
 
-    `scheduled` False leaves what is due as it is.
+    `replace` False plans it only if nothing is due yet.
     """
 
     verified: bool
     next_s: float | None = None
     attempt: int = 0
-    scheduled: bool = True
+    replace: bool = True
 
 
 _ORDER: Final = (b"tenant", b"binding", b"cause", b"attempt")
@@ -213,8 +213,7 @@ class Queue:
         async with self._redis.pipeline(transaction=True) as batch:
             batch.xack(STREAM, GROUP, delivery.entry)
             batch.xdel(STREAM, delivery.entry)
-            if outcome.scheduled:
-                _plan(batch, job.member, outcome, now)
+            _plan(batch, job.member, outcome, now)
             batch.eval(_UNLOCK, 1, lock_key(job), delivery.entry)
             if job.cause in ("bind", "request"):
                 batch.rpush(reply_key(delivery.entry), int(outcome.verified))
@@ -263,13 +262,13 @@ class Queue:
 
 
 def _plan(batch: Any, member: str, outcome: Outcome, now: float) -> None:
-    if outcome.next_s is None:
+    if outcome.next_s is not None:
+        batch.zadd(DUE, {member: int((now + outcome.next_s) * 1000)}, nx=not outcome.replace)
+    elif outcome.replace:
         batch.zrem(DUE, member)
-    else:
-        batch.zadd(DUE, {member: int((now + outcome.next_s) * 1000)})
-    if outcome.next_s is not None and outcome.attempt:
+    if outcome.attempt:
         batch.hset(ATTEMPTS, member, str(outcome.attempt))
-    else:
+    elif outcome.replace:
         batch.hdel(ATTEMPTS, member)
 
 

@@ -101,7 +101,7 @@ class Reconciler:
         return binding.verdict.status != STATUS_REVOKED or known.revision >= 0 or age < TOLD_S
 
     def _delay(self, binding: Binding, known: Known, planned: int) -> float:
-        """Return when to verify: soon, in turn, what has no verdict or no observation; else within the interval."""
-        if binding.verdict.status == STATUS_PENDING or known.observation is None:
+        """Return when to verify: soon, in turn, what has no verdict or no fresh observation; else in the interval."""
+        if binding.verdict.status == STATUS_PENDING or known.observation is None or known.stale:
             return planned / RATE_PER_S + self._schedule.uniform(0.5, 2.0)
         return self._schedule.uniform(0.0, self._interval_s)

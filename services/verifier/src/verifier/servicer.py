@@ -5,6 +5,7 @@ The tenant is always that of the caller's token; every key is built from it.
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Final
 
 from common import ids
@@ -84,11 +85,12 @@ class VerificationServicer(VerificationServiceServicer):
         caller = self._reader(context)
         wanted = ids.binding_id(request.binding_id) if request.binding_id else ""
         items = self._events.subscribe(caller.tenant, request.after or None)
-        async for item in _before(items, caller.expires_at - self._clock.unix()):
-            if isinstance(item, Reset):
-                yield messages.WatchResponse(reset=True)
-            elif item.binding_id == wanted or not wanted:
-                yield messages.WatchResponse(event=item)
+        async with aclosing(items):
+            async for item in _before(items, caller.expires_at - self._clock.unix()):
+                if isinstance(item, Reset):
+                    yield messages.WatchResponse(reset=True)
+                elif item.binding_id == wanted or not wanted:
+                    yield messages.WatchResponse(event=item)
 
     async def _submit(self, binding: Binding, wait_seconds: int) -> bool:
         await self._status.recorded(binding)

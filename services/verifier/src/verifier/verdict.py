@@ -28,6 +28,7 @@ from strongroom.types.v1.binding_pb2 import (
     Binding,
     Finding,
     IpWhitelist,
+    Observation,
     Reason,
     Scope,
     Verdict,
@@ -42,13 +43,13 @@ KEYS_LIMIT: Final = 10  # API keys that Bitget allows for each account
 PURPOSES: Final = {SCOPE_SPOT: "spot trading", SCOPE_FUTURES: "futures trading"}
 
 
-def definite(binding: Binding, failure: ExchangeFailure, attempt: int) -> bool:
-    """Tell whether a failure proves something about the key.
+def definite(binding: Binding, failure: ExchangeFailure, before: Observation | None) -> bool:
+    """Tell whether a failure proves something about the key; `before` is what the verification before this one saw.
 
-    A key that worked does not lose its secret: there, a refused signature counts only when a repeat agrees.
+    A key that worked does not lose its secret: there, a refused signature counts only when two in a row agree.
     """
-    if failure.rule.reason == REASON_INVALID_SECRET and binding.proven and attempt == 0:
-        return False
+    if failure.rule.reason == REASON_INVALID_SECRET and binding.proven:
+        return before is not None and before.stale_finding.code == failure.rule.words.code
     return failure.rule.group in DEFINITE
 
 

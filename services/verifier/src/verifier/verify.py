@@ -8,6 +8,8 @@ from typing import Final
 from common import logs
 from common.clock import Clock, timestamp
 from common.errors import Aborted, BindingRevoked, NotFound, StrongroomError
+from google.protobuf.timestamp_pb2 import Timestamp
+from strongroom.types.v1 import binding_pb2
 from strongroom.types.v1.binding_pb2 import STATUS_REVOKED, Binding, Observation, Verdict
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignResponse
 
@@ -57,8 +59,7 @@ class Verification:
             return Outcome(verified=False)
         except StrongroomError as error:
             logs.get().warning("verification_put_off", binding=job.binding, kind=error.kind, reason=error.reason)
-            delay = self._schedule.after_failure(job.attempt)
-            return Outcome(verified=False, next_s=delay, attempt=job.attempt + 1)
+            return self._again(job, verified=False)
 
     async def _verify(self, job: Job, started_ms: int) -> Outcome:
         binding = await self._vault.describe(job.tenant, job.binding)
@@ -68,15 +69,18 @@ class Verification:
             answer = await self._ask(binding)
         except BindingRevoked:
             return await self._ended(await self._vault.describe(job.tenant, job.binding))
-        if isinstance(answer, ExchangeFailure) and not verdict.definite(binding, answer, job.attempt):
-            return await self._not_told(job, binding, answer, started_ms)
-        binding = await self._record(job, binding, answer)
-        if _revoked(binding):
-            return await self._ended(binding)
-        delay = self._schedule.after_verdict(binding, self._clock.unix())
-        observation = await self._observation(binding, answer, delay)
+        before = (await self._status.read(job.tenant, job.binding)).observation
+        if isinstance(answer, ExchangeFailure) and not verdict.definite(binding, answer, before):
+            outcome = self._again(job, verified=False)
+            observation = self._unanswered(before, answer, outcome)
+        else:
+            binding = await self._record(job, binding, answer)
+            if _revoked(binding):
+                return await self._ended(binding)
+            outcome = self._planned(job, binding, answer)
+            observation = self._observation(before, answer, outcome)
         await self._publish(binding, observation, started_ms)
-        return Outcome(verified=True, next_s=delay)
+        return outcome
 
     async def _ask(self, binding: Binding) -> Answer:
         async def sign(request: ExchangeRequest, demo: bool) -> SignResponse:
@@ -105,31 +109,41 @@ class Verification:
             return verdict.of_failure(binding, answer, self._egress)
         return verdict.of_facts(binding, answer, self._egress)
 
-    async def _observation(self, binding: Binding, answer: Answer, delay: float) -> Observation:
+    def _again(self, job: Job, *, verified: bool) -> Outcome:
+        return Outcome(verified, self._schedule.after_failure(job.attempt), job.attempt + 1)
+
+    def _planned(self, job: Job, binding: Binding, answer: Answer) -> Outcome:
+        """Plan the next verification; soon, if balances are still to be had."""
+        if isinstance(answer, Facts) and answer.hiccup:
+            return self._again(job, verified=True)
+        return Outcome(verified=True, next_s=self._schedule.after_verdict(binding, self._clock.unix()))
+
+    def _observation(self, before: Observation | None, answer: Answer, outcome: Outcome) -> Observation:
         """Return what was observed; balances that could not be read for a passing reason stay as they were."""
         now = self._clock.unix()
-        observation = Observation(last_verified_at=timestamp(now), next_verification_at=timestamp(now + delay))
+        observation = Observation(last_verified_at=timestamp(now), next_verification_at=self._next(outcome))
         if isinstance(answer, ExchangeFailure):
             return observation
         if answer.hiccup:
-            known = (await self._status.read(binding.tenant_id, binding.id)).observation
-            if known is not None and known.HasField("balances"):
-                observation.balances.CopyFrom(known.balances)
+            if before is not None and before.HasField("balances"):
+                observation.balances.CopyFrom(before.balances)
         elif answer.balances is not None:
             observation.balances.CopyFrom(answer.balances)
             observation.balances.as_of.CopyFrom(timestamp(now))
         return observation
 
-    async def _not_told(self, job: Job, binding: Binding, failure: ExchangeFailure, started_ms: int) -> Outcome:
-        """Publish that the exchange could not be asked: the status stays, the observation is stale."""
-        delay = self._schedule.after_failure(job.attempt)
-        known = (await self._status.read(binding.tenant_id, binding.id)).observation
-        observation = known or Observation()
+    def _unanswered(self, before: Observation | None, failure: ExchangeFailure, outcome: Outcome) -> Observation:
+        """Return what was observed before, as stale, with what kept the exchange from answering."""
+        observation = Observation()
+        if before is not None:
+            observation.CopyFrom(before)
         observation.stale = True
         observation.stale_finding.CopyFrom(failure.finding(", ".join(self._egress)))
-        observation.next_verification_at.CopyFrom(timestamp(self._clock.unix() + delay))
-        await self._publish(binding, observation, started_ms)
-        return Outcome(verified=False, next_s=delay, attempt=job.attempt + 1)
+        observation.next_verification_at.CopyFrom(self._next(outcome))
+        return observation
+
+    def _next(self, outcome: Outcome) -> Timestamp:
+        return timestamp(self._clock.unix() + (outcome.next_s or 0.0))
 
     async def _ended(self, binding: Binding) -> Outcome:
         await self._status.recorded(binding)
@@ -142,8 +156,8 @@ class Verification:
             tenant=binding.tenant_id,
             binding=binding.id,
             revision=binding.revision,
-            state=binding.verdict.status,
-            reason=binding.verdict.reason,
+            state=binding_pb2.Status.Name(binding.verdict.status),
+            reason=binding_pb2.Reason.Name(binding.verdict.reason),
             outcome="stale" if observation.stale else "verdict",
             count=int(changed),
         )

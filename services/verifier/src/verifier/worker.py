@@ -57,7 +57,9 @@ class Handler:
         known = await self._status.read(job.tenant, job.binding)
         if known.observation is None or known.started_ms <= delivery.submitted_ms:
             return None
-        return Outcome(verified=not known.stale, scheduled=False)
+        # The worker that verified may have died before it planned the next one.
+        next_s = known.observation.next_verification_at.ToMilliseconds() / 1000 - self._clock.unix()
+        return Outcome(verified=not known.stale, next_s=max(0.0, next_s), replace=False)
 
     async def _verify(self, job: Job, started_ms: int) -> Outcome:
         try:
@@ -98,7 +100,7 @@ class Pool:
         await self._prepare()
         duties = [
             asyncio.create_task(until(ended, self._lease_s / 4, self._renew)),
-            asyncio.create_task(until(ended, SWEEP_S, self._sweep)),
+            asyncio.create_task(until(stopping, SWEEP_S, self._sweep)),
             asyncio.create_task(self._reclaim(stopping)),
         ]
         while not stopping.is_set():
@@ -149,11 +151,12 @@ class Pool:
         except Misfit as misfit:
             await self._bury(delivery, str(misfit))
             return
+        if delivery.entry in self._running:
+            return
         if deliveries > DELIVERIES:
             await self._bury(delivery, "deliveries")
-        elif delivery.entry not in self._running:
-            task = asyncio.create_task(self._guarded(delivery, job))
-            self._running[delivery.entry] = task
+        else:
+            self._running[delivery.entry] = asyncio.create_task(self._guarded(delivery, job))
 
     async def _guarded(self, delivery: Delivery, job: Job) -> None:
         try:

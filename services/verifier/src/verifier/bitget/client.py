@@ -12,7 +12,6 @@ import aiohttp
 import yarl
 from common import logs, strict_json
 from common.clock import Clock
-from multidict import CIMultiDict
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, QueryParameter, SignResponse
 
 from verifier.bitget import codes
@@ -85,7 +84,7 @@ class BitgetClient:
         return data
 
     async def _exchange(self, signed: SignResponse) -> tuple[int, bytes]:
-        headers = CIMultiDict((header.name, header.value) for header in signed.headers)
+        headers = [(header.name, header.value) for header in signed.headers]
         url = yarl.URL(self._base + signed.target, encoded=True)
         async with self._session.request(
             signed.method, url, headers=headers, data=signed.body or None, allow_redirects=False

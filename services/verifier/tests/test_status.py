@@ -1,0 +1,95 @@
+"""Projections and events: one event for each change of state, whatever comes twice or out of order."""
+
+import re
+from typing import Any
+
+from common.clock import SystemClock
+from redis.asyncio import Redis
+from strongroom.types.v1.binding_pb2 import (
+    STATUS_CONNECTED,
+    STATUS_PENDING,
+    STATUS_REVOKED,
+    Balances,
+    Binding,
+    Observation,
+    Verdict,
+)
+from strongroom.verifier.v1.verification_service_pb2 import Event
+from verifier.status import Status, projection_key
+
+TENANT = "t" * 26
+
+
+def _binding(revision: int, status: Any = STATUS_PENDING) -> Binding:
+    return Binding(id="a" * 32, tenant_id=TENANT, revision=revision, verdict=Verdict(status=status))
+
+
+async def _events(redis: Redis) -> list[tuple[int, bool, int]]:
+    found = []
+    for _, fields in await redis.xrange(f"sr:{{{TENANT}}}:events"):
+        event = Event.FromString(fields[b"event"])
+        found.append((event.revision, event.stale, event.status))
+    return found
+
+
+async def test_a_state_is_an_event_once(redis: Redis) -> None:
+    status = Status(redis, SystemClock())
+    for _ in range(3):
+        await status.recorded(_binding(1))
+    for _ in range(3):
+        await status.observed(_binding(2, STATUS_CONNECTED), Observation(), 5)
+    assert await _events(redis) == [(1, False, STATUS_PENDING), (2, False, STATUS_CONNECTED)]
+
+
+async def test_becoming_stale_and_fresh_again_are_changes(redis: Redis) -> None:
+    status = Status(redis, SystemClock())
+    for stale in (False, True, True, False):
+        await status.observed(_binding(2, STATUS_CONNECTED), Observation(stale=stale), 5)
+    assert [stale for _, stale, _ in await _events(redis)] == [False, True, False]
+
+
+async def test_an_older_revision_changes_nothing(redis: Redis) -> None:
+    status = Status(redis, SystemClock())
+    await status.observed(_binding(3, STATUS_CONNECTED), Observation(balances=Balances(total_usdt="5")), 5)
+    assert not await status.observed(_binding(2), Observation(stale=True), 6)
+    known = await status.read(TENANT, "a" * 32)
+    assert (known.revision, known.stale, known.observation.balances.total_usdt) == (3, False, "5")
+
+
+async def test_a_record_published_anew_keeps_what_was_observed(redis: Redis) -> None:
+    status = Status(redis, SystemClock())
+    await status.observed(_binding(2, STATUS_CONNECTED), Observation(stale=True), 5)
+    await status.recorded(_binding(3, STATUS_CONNECTED))
+    known = await status.read(TENANT, "a" * 32)
+    assert (known.revision, known.stale, known.observation.stale) == (3, True, True)
+    assert [stale for _, stale, _ in await _events(redis)] == [True, True]
+
+
+async def test_a_revoked_binding_leaves_no_observation_and_one_event(redis: Redis) -> None:
+    status = Status(redis, SystemClock())
+    await status.observed(_binding(2, STATUS_CONNECTED), Observation(), 5)
+    for _ in range(3):
+        await status.recorded(_binding(3, STATUS_REVOKED))
+    assert (await status.read(TENANT, "a" * 32)).observation is None
+    assert await _events(redis) == [(2, False, STATUS_CONNECTED), (3, False, STATUS_REVOKED)]
+
+
+async def test_everything_written_expires_and_shares_one_epoch(redis: Redis) -> None:
+    status = Status(redis, SystemClock())
+    for revision in (1, 2):
+        await status.recorded(_binding(revision))
+    epoch = await redis.get(f"sr:{{{TENANT}}}:epoch")
+    entries = await redis.xrange(f"sr:{{{TENANT}}}:events")
+    assert re.fullmatch(r"[0-9a-f]{8}", epoch.decode())
+    assert {fields[b"epoch"] for _, fields in entries} == {epoch}
+    for key in (projection_key(TENANT, "a" * 32), f"sr:{{{TENANT}}}:epoch", f"sr:{{{TENANT}}}:events"):
+        assert 80 * 86_400 < await redis.ttl(key) <= 90 * 86_400
+
+
+async def test_an_emptied_redis_begins_a_new_epoch(redis: Redis) -> None:
+    status = Status(redis, SystemClock())
+    await status.recorded(_binding(1))
+    first = await redis.get(f"sr:{{{TENANT}}}:epoch")
+    await redis.flushall()
+    await status.recorded(_binding(1))
+    assert await redis.get(f"sr:{{{TENANT}}}:epoch") not in (None, first)
