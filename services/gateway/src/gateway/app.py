@@ -1,5 +1,6 @@
 """Own the public app: the routes of the contract, and one shape for every error. Serves no documentation of itself."""
 
+from common import logs
 from common.errors import StrongroomError
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -41,7 +42,10 @@ async def _problem(_: Request, error: Exception) -> Response:
 
 async def _family(_: Request, error: Exception) -> Response:
     assert isinstance(error, StrongroomError)  # noqa: S101  as registered
-    return problems.response(problems.of(error))
+    problem = problems.of(error)
+    if problem.code == "internal":
+        logs.get().error("service_failed", kind=error.kind, reason=error.reason)
+    return problems.response(problem)
 
 
 async def _framework(request: Request, error: Exception) -> Response:

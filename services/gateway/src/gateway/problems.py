@@ -118,6 +118,8 @@ class Problem(Exception):
 def of(error: errors.StrongroomError) -> Problem:
     """Return the problem of a member of our error family."""
     usual = _BY_KIND.get(error.kind, "internal")
+    if error.reason == "caller_not_allowed":
+        usual = "internal"  # it is the gateway that may not, not its caller
     code = error.reason if TYPES.get(error.reason, (0,))[0] == TYPES[usual][0] else usual
     if code in ("not_found", "internal"):
         return Problem(code)  # one text for all: a foreign id must not differ from a random one in anything

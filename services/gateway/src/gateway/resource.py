@@ -1,5 +1,6 @@
 """Own how a record and an observation become the REST resource. Pure: no clock, no network, no secrets."""
 
+from functools import cache
 from typing import Any, Final
 
 from common.clock import rfc3339
@@ -13,17 +14,21 @@ DAY_S: Final = 86_400
 PERMISSIONS: Final = tuple(schemas.Permissions.model_fields)
 
 
+@cache
+def _words(kind: Any) -> dict[int, str]:
+    """Return an enum's values as the contract's lower-case words, without the unspecified one."""
+    prefix = kind.Name(0).removesuffix("UNSPECIFIED")
+    return {value: name.removeprefix(prefix).lower() for name, value in kind.items() if value}
+
+
 def word(kind: Any, value: int) -> str | None:
     """Return an enum value as the contract's lower-case word, None when unspecified or unknown."""
-    name = kind.Name(value) if value in kind.values() else ""
-    prefix = kind.keys()[0].removesuffix("UNSPECIFIED")
-    return None if name in ("", prefix + "UNSPECIFIED") else name.removeprefix(prefix).lower()
+    return _words(kind).get(value)
 
 
 def number(kind: Any, text: str) -> Any:
     """Return the enum value of a lower-case word of the contract; raise ValueError for another word."""
-    prefix = kind.keys()[0].removesuffix("UNSPECIFIED")
-    return kind.Value(prefix + text.upper())
+    return kind.Value(kind.Name(0).removesuffix("UNSPECIFIED") + text.upper())
 
 
 def binding(record: pb.Binding, seen: pb.Observation | None, now: float) -> schemas.Binding:
