@@ -37,7 +37,7 @@ def events(valkey):
     """Publish as the verifier does: `publish(tenant, binding_id, revision)`; `flush()` empties Redis."""
     store_client = redis.Redis.from_url(valkey.url)
 
-    def publish(tenant, binding_id, revision):
+    def publish(tenant, binding_id, revision, codes=("ip_list_absent",)):
         store_client.set(epoch_key(tenant), hashlib.sha256(str(time.time()).encode()).hexdigest()[:8], nx=True)
         epoch = store_client.get(epoch_key(tenant))
         event = verification.Event(
@@ -45,7 +45,7 @@ def events(valkey):
             status=pb.STATUS_CONNECTED,
             revision=revision,
             occurred_at=timestamp(1_795_000_000),
-            finding_codes=["ip_list_absent"],
+            finding_codes=codes,
         )
         entry = store_client.xadd(stream_key(tenant), {"epoch": epoch, "event": event.SerializeToString()})
         return f"{epoch.decode()}-{entry.decode()}"
@@ -247,6 +247,19 @@ def test_clients_that_vanish_leave_no_stream_behind(client, served, until):
         with socket.create_connection(("127.0.0.1", served.port)) as connection:
             connection.sendall(request)
     until(lambda: served.gateway._streams.count == 0)
+
+
+def test_a_client_that_does_not_read_loses_its_stream(monkeypatch, client, served, events, tenant, until):
+    monkeypatch.setattr("gateway.streams.SEND_S", 0.3)
+    request = f"GET /v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: {client.headers['authorization']}\r\n\r\n".encode()
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", served.port))
+        connection.sendall(request)
+        until(lambda: served.gateway._streams.count == 1)
+        for revision in range(400):
+            events.publish(tenant, BINDING, revision, codes=["x" * 100] * 300)
+        until(lambda: served.gateway._streams.count == 0)
 
 
 def test_a_stream_ends_when_its_token_does(served, issuer, tenant):

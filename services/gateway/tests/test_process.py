@@ -1,7 +1,9 @@
 """The process itself: its settings, its ops port, its end, its logs, and the document it is described by."""
 
+import importlib.metadata
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,7 +31,7 @@ def start(environment, tmp_path):
         with (tmp_path / "log").open("wb") as log:
             process = subprocess.Popen([sys.executable, "-m", "gateway"], env={**environment, **changes}, stderr=log)
         started.append(process)
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 30
         while not _ready(environment["STRONGROOM_HEALTH_ADDRESS"]):
             assert process.poll() is None, (tmp_path / "log").read_text()
             assert time.monotonic() < deadline
@@ -111,7 +113,7 @@ def test_the_process_ends_in_time_with_streams_open(start, environment, issuer, 
         process.send_signal(number)
         assert "".join(parts).endswith("retry: 2000\n\n")
     assert process.wait(10) == 0
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 10
 
 
 def test_the_logs_hold_ids_and_routes_and_nothing_that_was_sent(start, environment, issuer, tenant, body):
@@ -165,6 +167,28 @@ def test_a_service_that_is_down_is_shown_and_does_not_end_readiness(serve, issue
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
     ready = httpx.get(f"{alone.ops_url}/readyz")
     assert (ready.status_code, ready.json()["dependencies"]["vault"]) == (200, "transient_failure")
+
+
+def test_nothing_that_reads_or_uses_a_secret_is_in_the_gateways_environment():
+    needed, found = ["strongroom-gateway"], set()
+    while needed:
+        name = re.split(r"[^A-Za-z0-9_.-]", needed.pop())[0].lower()
+        if name not in found:
+            found.add(name)
+            parts = importlib.metadata.requires(name) if _installed(name) else None
+            needed += [part for part in parts or () if "extra ==" not in part]
+    assert "grpcio" in found
+    assert not found & {"hvac", "aiohttp", "requests", "strongroom-vault", "strongroom-verifier", "strongroom-cli"}
+
+
+def _installed(name):
+    return any((one.metadata["Name"] or "").lower() == name for one in importlib.metadata.distributions())
+
+
+def test_the_running_process_has_loaded_no_such_code(environment):
+    code = "import sys, gateway.__main__; print(*{name.split('.')[0] for name in sys.modules})"
+    loaded = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True).split()
+    assert not {"hvac", "aiohttp", "requests", "vault", "verifier", "cli", "simulator"} & set(loaded)
 
 
 def test_the_document_shows_every_problem_and_its_routes(served, client):

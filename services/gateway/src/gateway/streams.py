@@ -9,18 +9,20 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Final
 
+from common import logs
 from common.clock import Clock
 from common.errors import Unavailable
 from common.events import EventHub, Item, Reset
 from common.tokens import Caller
 from starlette.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from strongroom.verifier.v1.verification_service_pb2 import Event
 
 from gateway import resource
 from gateway.problems import Problem
 
 HEARTBEAT_S: Final = 15.0
+SEND_S: Final = 30.0  # that a client may leave its socket full
 HINT: Final = b"retry: 2000\n\n"
 BEAT: Final = b":\n\n"
 RESET: Final = b'event: reset\ndata: {"reason":"history_gone"}\n\n'
@@ -145,8 +147,15 @@ class EventStream(StreamingResponse):
         self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the stream or the client ends."""
+        """Send until the stream or the client ends, or the client no longer reads."""
+
+        async def patient(message: Message) -> None:
+            async with asyncio.timeout(SEND_S):
+                await send(message)
+
         try:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, patient)
+        except TimeoutError:
+            logs.get().warning("stream_not_read", tenant=scope.get("tenant"))
         finally:
             self._streams.release(self._stream)
