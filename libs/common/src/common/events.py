@@ -136,11 +136,10 @@ class EventHub:
 
     async def _join(self, tenant: str, subscriber: _Subscriber) -> None:
         """Add a reader; with the first one, start the tenant's blocking read at the stream's present end."""
-        if tenant not in self._feeds:
-            try:
-                epoch, newest = await asyncio.shield(self._position(tenant))
-            except RedisError as error:
-                raise _unavailable(error) from None
+        try:
+            epoch, newest = await asyncio.shield(self._position(tenant))
+        except RedisError as error:
+            raise _unavailable(error) from None
         self._readers.setdefault(tenant, set()).add(subscriber)
         if tenant not in self._feeds:
             self._feeds[tenant] = asyncio.create_task(self._feed(tenant, epoch, newest))

@@ -1,0 +1,116 @@
+"""One whole stack for the suite: every process, real servers, logs at DEBUG, driven as a client would."""
+
+import dataclasses
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from cli.processes import free_port
+from cli.settings import LaunchSettings
+from cli.stack import Stack
+
+SETTLED = ("connected", "limited", "rejected", "disconnected")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.integration)
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 30) -> Any:
+    """Return the first true value of `condition`; fail when there is none within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    pytest.fail("the awaited condition did not come true")
+
+
+@dataclasses.dataclass
+class Driver:
+    """A running stack and what tests do with it."""
+
+    stack: Stack
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return self.stack.description
+
+    def client(self, tenant: int = 0, **headers: str) -> httpx.Client:
+        token = self.facts["tenants"][tenant]["token"]
+        return httpx.Client(
+            base_url=self.facts["gateway_url"],
+            headers={"Authorization": f"Bearer {token}", **headers},
+            timeout=40,
+            trust_env=False,
+        )
+
+    def child(self, name: str) -> Any:
+        return next(child for child in self.stack.children if child.name == name)
+
+    def account(self, like: str = "unified-trader", **changes: Any) -> dict[str, Any]:
+        """Make a fresh account at the exchange with the rights of a sample one; return what its owner would hold."""
+        control = self.facts["simulator_control_url"]
+        sample = next(one for one in self.facts["sample_keys"] if one["name"] == like)
+        with httpx.Client(base_url=control, trust_env=False) as http:
+            shown = http.get(f"/accounts/{sample['api_key']}", params={"credentials": 1}).json()
+            made = {
+                "api_key": "bg_" + secrets.token_hex(16),
+                "secret_key": secrets.token_hex(32),
+                "passphrase": "Pass" + secrets.token_hex(6),
+            }
+            body = {**shown, **made, "name": made["api_key"], "uid": str(secrets.randbelow(10**9)), **changes}
+            answer = http.put(f"/accounts/{made['api_key']}", json=body)
+            assert answer.is_success, answer.text
+        return made
+
+    def faults(self, *faults: dict[str, Any]) -> None:
+        with httpx.Client(base_url=self.facts["simulator_control_url"], trust_env=False) as http:
+            assert http.put("/faults", json={"faults": list(faults)}).is_success
+
+    def bind(self, credential: dict[str, Any], *, tenant: int = 0, wait: int = 20, **fields: Any) -> httpx.Response:
+        """Bind as a client would, and wait for the verdict."""
+        body = {"exchange": "bitget", "label": "test", "subject": "customer-1", "scopes": ["spot", "futures"], **fields}
+        key = fields.pop("idempotency_key", secrets.token_hex(8))
+        body.pop("idempotency_key", None)
+        with self.client(tenant, **{"Idempotency-Key": key, "Prefer": f"wait={wait}"}) as http:
+            return http.post("/v1/bindings", json={**body, "credential": credential})
+
+    def settled(self, binding_id: str, *, tenant: int = 0, seconds: float = 30) -> dict[str, Any]:
+        """Return the binding once a verdict is in."""
+
+        def read() -> dict[str, Any] | None:
+            with self.client(tenant) as http:
+                found: dict[str, Any] = http.get(f"/v1/bindings/{binding_id}").json()
+            return found if found["status"] in SETTLED else None
+
+        return eventually(read, seconds)
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    home = tmp_path_factory.mktemp("stack")
+    settings = LaunchSettings(home, free_port(), None, "127.0.0.1", log_level="debug")
+    with Stack(settings, lambda _: None) as stack:
+        stack.start()
+        yield Driver(stack)
+
+
+@pytest.fixture
+def driver(running: Driver) -> Iterator[Driver]:
+    """Give the suite's stack, whole and without faults, whatever the test before did."""
+    for child in running.stack.children:
+        if not child.alive:
+            child.start()
+    running.faults()
+    yield running
+    running.faults()
