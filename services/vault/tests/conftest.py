@@ -1,5 +1,7 @@
 """One real OpenBao for the whole run, a fresh tenant for each test, and the service's parts on them."""
 
+import asyncio
+import contextlib
 import itertools
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -8,10 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import hvac
 import pytest
+from aiohttp import web
 from cli import pki
 from cli.openbao import OpenBao
+from cli.processes import free_port
 from common.clock import SystemClock
 from common.secret import Secret
 from strongroom.types.v1.binding_pb2 import EXCHANGE_BITGET, KEY_TYPE_HMAC, SCOPE_FUTURES, SCOPE_SPOT
@@ -29,6 +34,7 @@ from vault.hashicorp.provision import Tenant, provision
 from vault.hashicorp.transit import Transit
 from vault.reconcile import Reconciler
 from vault.signer import Signer
+from yarl import URL
 
 PASSPHRASE = "Passphrase01"
 
@@ -200,3 +206,76 @@ def wanted(tenant: str) -> Callable[..., Asked]:
         return asked(tenant, bind_request(idempotency_key, **credential))
 
     return make_one
+
+
+SEALED, HALF = b'{"errors": ["Vault is sealed"]}', b'{"data": {'
+
+
+@dataclass
+class Proxy:
+    """Stand between the service and Vault. The next request that fits `method` and `part` meets `fault`, once."""
+
+    upstream: str
+    url: str = ""
+    fault: str = ""
+    method: str = ""
+    part: str = ""
+    lasting: bool = False
+    seen: list[str] = field(default_factory=list)
+    session: aiohttp.ClientSession | None = None
+
+    def arm(self, fault: str, part: str = "", method: str = "POST", *, lasting: bool = False) -> None:
+        self.fault, self.part, self.method, self.lasting = fault, part, method, lasting
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        self.seen.append(f"{request.method} {request.path}")
+        fault = ""
+        if self.fault and self.method in ("", request.method) and self.part in request.path:
+            fault = self.fault
+            self.fault = fault if self.lasting else ""
+        if fault.startswith("http"):
+            raise web.HTTPTemporaryRedirect(fault + request.path)
+        status, raw = (0, b"") if fault.endswith("before") or fault == "sealed" else await self._forward(request)
+        if fault.startswith("cut"):
+            request.transport.abort()  # type: ignore[union-attr]  # the connection is open while it is served
+        if fault == "silence after":
+            await asyncio.sleep(30)
+        answers = {
+            "sealed": (503, SEALED),
+            "500 before": (500, b"{}"),
+            "500 after": (500, b"{}"),
+            "half a reply": (200, HALF),
+        }
+        status, raw = answers.get(fault, (status or 500, raw))
+        return web.Response(body=raw, status=status, content_type="application/json")
+
+    async def _forward(self, request: web.Request) -> tuple[int, bytes]:
+        assert self.session is not None
+        headers = {name: value for name, value in request.headers.items() if name.startswith("X-Vault")}
+        url = URL(self.upstream + request.raw_path, encoded=True)
+        body = await request.read()
+        async with self.session.request(request.method, url, data=body, headers=headers) as reply:
+            return reply.status, await reply.read()
+
+
+@contextlib.asynccontextmanager
+async def listening(handler: Callable[[web.Request], Any]) -> AsyncIterator[str]:
+    """Serve `handler` for every request on a free port and yield the address."""
+    runner = web.ServerRunner(web.Server(handler, handler_cancellation=True), shutdown_timeout=0)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    yield f"http://127.0.0.1:{port}"
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def proxy(server: Any) -> AsyncIterator[Proxy]:
+    made = Proxy(server.connection.url)
+    async with aiohttp.ClientSession() as made.session, listening(made) as made.url:
+        yield made
+
+
+@pytest.fixture
+def listen() -> Callable[..., Any]:
+    return listening

@@ -1,9 +1,7 @@
 """A network and a server that fail at the worst moment: nothing half-visible or lost, and a token for nobody else."""
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -19,10 +17,8 @@ from vault.asked import Asked
 from vault.hashicorp.http import guarded
 from vault.hashicorp.login import SERVICE, Connection
 from vault.store import Applied, NotApplied, Unknown, Why
-from yarl import URL
 
 Wanted = Callable[..., Asked]
-SEALED, HALF = b'{"errors": ["Vault is sealed"]}', b'{"data": {'
 INFO = ExchangeRequest(method="GET", path="/api/v3/account/info")
 BINDING_WRITES = {
     "claim": "data/fp/",
@@ -39,80 +35,15 @@ REVOKE_WRITES = {
 }
 
 
-@dataclass
-class Proxy:
-    """Stand between the service and Vault. The next request that fits `method` and `part` meets `fault`, once."""
-
-    upstream: str
-    url: str = ""
-    fault: str = ""
-    method: str = ""
-    part: str = ""
-    lasting: bool = False
-    seen: list[str] = field(default_factory=list)
-    session: aiohttp.ClientSession | None = None
-
-    def arm(self, fault: str, part: str = "", method: str = "POST", *, lasting: bool = False) -> None:
-        self.fault, self.part, self.method, self.lasting = fault, part, method, lasting
-
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
-        self.seen.append(f"{request.method} {request.path}")
-        fault = ""
-        if self.fault and self.method in ("", request.method) and self.part in request.path:
-            fault = self.fault
-            self.fault = fault if self.lasting else ""
-        if fault.startswith("http"):
-            raise web.HTTPTemporaryRedirect(fault + request.path)
-        status, raw = (0, b"") if fault.endswith("before") or fault == "sealed" else await self._forward(request)
-        if fault.startswith("cut"):
-            request.transport.abort()  # type: ignore[union-attr]  # the connection is open while it is served
-        if fault == "silence after":
-            await asyncio.sleep(30)
-        answers = {
-            "sealed": (503, SEALED),
-            "500 before": (500, b"{}"),
-            "500 after": (500, b"{}"),
-            "half a reply": (200, HALF),
-        }
-        status, raw = answers.get(fault, (status or 500, raw))
-        return web.Response(body=raw, status=status, content_type="application/json")
-
-    async def _forward(self, request: web.Request) -> tuple[int, bytes]:
-        assert self.session is not None
-        headers = {name: value for name, value in request.headers.items() if name.startswith("X-Vault")}
-        url = URL(self.upstream + request.raw_path, encoded=True)
-        body = await request.read()
-        async with self.session.request(request.method, url, data=body, headers=headers) as reply:
-            return reply.status, await reply.read()
-
-
-@contextlib.asynccontextmanager
-async def listening(handler: Callable[[web.Request], Any]) -> AsyncIterator[str]:
-    """Serve `handler` for every request on a free port and yield the address."""
-    runner = web.ServerRunner(web.Server(handler, handler_cancellation=True), shutdown_timeout=0)
-    await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    yield f"http://127.0.0.1:{port}"
-    await runner.cleanup()
-
-
 @pytest.fixture
-async def proxy(server: Any) -> AsyncIterator[Proxy]:
-    made = Proxy(server.connection.url)
-    async with aiohttp.ClientSession() as made.session, listening(made) as made.url:
-        yield made
-
-
-@pytest.fixture
-async def proxied(proxy: Proxy, make: Any) -> Any:
+async def proxied(proxy: Any, make: Any) -> Any:
     return await make(Connection(proxy.url))
 
 
 @pytest.mark.parametrize("fault", ["cut after", "500 after", "half a reply"])
 @pytest.mark.parametrize("write", BINDING_WRITES)
 async def test_a_bind_whose_write_was_applied_without_a_reply_succeeds_by_reading_back(
-    proxied: Any, proxy: Proxy, actor: Actor, wanted: Wanted, write: str, fault: str
+    proxied: Any, proxy: Any, actor: Actor, wanted: Wanted, write: str, fault: str
 ) -> None:
     asked = wanted()
     proxy.arm(fault, BINDING_WRITES[write])
@@ -126,7 +57,7 @@ async def test_a_bind_whose_write_was_applied_without_a_reply_succeeds_by_readin
 @pytest.mark.parametrize("fault", ["cut before", "500 before", "sealed"])
 @pytest.mark.parametrize("write", BINDING_WRITES)
 async def test_a_bind_whose_write_never_arrived_is_unavailable_and_a_repeat_completes_it(
-    proxied: Any, proxy: Proxy, actor: Actor, wanted: Wanted, write: str, fault: str
+    proxied: Any, proxy: Any, actor: Actor, wanted: Wanted, write: str, fault: str
 ) -> None:
     asked = wanted()
     proxy.arm(fault, BINDING_WRITES[write])
@@ -141,7 +72,7 @@ async def test_a_bind_whose_write_never_arrived_is_unavailable_and_a_repeat_comp
 @pytest.mark.parametrize("fault", ["cut after", "500 after", "cut before", "500 before", "sealed"])
 @pytest.mark.parametrize("write", REVOKE_WRITES)
 async def test_a_revocation_cut_anywhere_is_completed_by_a_repeat(
-    proxied: Any, proxy: Proxy, actor: Actor, wanted: Wanted, write: str, fault: str
+    proxied: Any, proxy: Any, actor: Actor, wanted: Wanted, write: str, fault: str
 ) -> None:
     made, _ = await proxied.bindings.bind(actor, wanted())
     method, part = REVOKE_WRITES[write]
@@ -159,7 +90,7 @@ async def test_a_revocation_cut_anywhere_is_completed_by_a_repeat(
 
 @pytest.mark.parametrize("fault", ["cut after", "500 after"])
 async def test_a_verdict_written_without_a_reply_is_recorded_once(
-    proxied: Any, proxy: Proxy, actor: Actor, wanted: Wanted, fault: str
+    proxied: Any, proxy: Any, actor: Actor, wanted: Wanted, fault: str
 ) -> None:
     made, _ = await proxied.bindings.bind(actor, wanted())
     proxy.arm(fault, "data/bindings/")
@@ -169,14 +100,14 @@ async def test_a_verdict_written_without_a_reply_is_recorded_once(
 
 
 async def test_a_write_that_gets_no_reply_in_time_is_read_back(
-    proxied: Any, proxy: Proxy, actor: Actor, wanted: Wanted
+    proxied: Any, proxy: Any, actor: Actor, wanted: Wanted
 ) -> None:
     proxy.arm("silence after", "data/bindings/")
     assert (await proxied.bindings.bind(actor, wanted()))[1]
 
 
 async def test_a_signature_lost_on_the_way_is_asked_for_again(
-    proxied: Any, proxy: Proxy, actor: Actor, wanted: Wanted
+    proxied: Any, proxy: Any, actor: Actor, wanted: Wanted
 ) -> None:
     made, _ = await proxied.bindings.bind(actor, wanted())
     proxy.arm("cut after", "/hmac/")
@@ -196,7 +127,7 @@ async def test_a_signature_lost_on_the_way_is_asked_for_again(
     ],
 )
 async def test_the_port_says_what_it_knows_of_a_write(
-    proxied: Any, proxy: Proxy, tenant: str, fault: str, outcome: object
+    proxied: Any, proxy: Any, tenant: str, fault: str, outcome: object
 ) -> None:
     proxy.arm(fault, "data/fp/")
     assert await proxied.documents.write(tenant, "fp", "a" * 64, {}, 0) == outcome
@@ -224,7 +155,7 @@ async def test_a_vault_that_is_not_there_is_unavailable_with_a_time_to_come_back
 
 @pytest.mark.parametrize("step", ["bind.claimed", "bind.imported", "bind.tested", "bind.stored"])
 async def test_a_vault_that_goes_away_during_a_bind_leaves_nothing_visible(
-    proxy: Proxy, make: Any, parts: Any, actor: Actor, wanted: Wanted, step: str
+    proxy: Any, make: Any, parts: Any, actor: Actor, wanted: Wanted, step: str
 ) -> None:
     class Outage:
         def reached(self, now: str) -> None:
@@ -240,7 +171,7 @@ async def test_a_vault_that_goes_away_during_a_bind_leaves_nothing_visible(
 
 
 async def test_a_redirect_is_never_followed_and_no_token_reaches_the_other_server(
-    proxied: Any, proxy: Proxy, make: Any, actor: Actor, wanted: Wanted
+    proxied: Any, proxy: Any, make: Any, listen: Any, actor: Actor, wanted: Wanted
 ) -> None:
     visits: list[web.BaseRequest] = []
 
@@ -248,7 +179,7 @@ async def test_a_redirect_is_never_followed_and_no_token_reaches_the_other_serve
         visits.append(request)
         return web.json_response({"data": {}, "auth": {"client_token": "stolen", "lease_duration": 300}})
 
-    async with listening(thief) as elsewhere:
+    async with listen(thief) as elsewhere:
         asked = wanted()
         made, _ = await proxied.bindings.bind(actor, asked)
         proxy.arm(elsewhere, method="", lasting=True)
@@ -266,7 +197,7 @@ async def test_a_redirect_is_never_followed_and_no_token_reaches_the_other_serve
 
 @pytest.mark.parametrize("segment", ["..", ".", "", "a/b", "a b", "a%2e", "a?b", "a#b", "ä", "a\n", "a\\b"])
 async def test_a_path_segment_outside_the_grammar_opens_no_connection(
-    proxied: Any, proxy: Proxy, tenant: str, segment: str
+    proxied: Any, proxy: Any, tenant: str, segment: str
 ) -> None:
     with pytest.raises(Internal):
         guarded(("transit", segment))

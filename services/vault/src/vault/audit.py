@@ -101,16 +101,13 @@ class AuditLog:
         while self._waiting:
             batch, self._waiting = self._waiting, []
             raw, sequence, previous = self._chained([fields for fields, _ in batch])
-            failed = await asyncio.to_thread(self._append, raw)
-            if not failed:
-                self._sequence, self._previous, self._size = sequence, previous, self._size + len(raw)
-            for _, written in batch:
-                if written.done():  # whoever waited is gone
-                    continue
-                if failed:
-                    written.set_exception(Unavailable("audit_unavailable", "The audit log cannot be written."))
-                else:
-                    written.set_result(None)
+            failed = True
+            try:
+                failed = await asyncio.to_thread(self._append, raw)
+                if not failed:
+                    self._sequence, self._previous, self._size = sequence, previous, self._size + len(raw)
+            finally:
+                _tell([written for _, written in batch], failed=failed)
 
     def _chained(self, lines: list[dict[str, Any]]) -> tuple[bytes, int, str]:
         raw, sequence, previous = [], self._sequence, self._previous
@@ -184,6 +181,16 @@ def _ends(file: int) -> tuple[int, int]:
 def _last_line(file: int, size: int) -> bytes:
     tail = os.pread(file, min(size, 1 << 20), max(0, size - (1 << 20)))
     return tail.rstrip(b"\n").rpartition(b"\n")[2]
+
+
+def _tell(waiting: list["asyncio.Future[None]"], *, failed: bool) -> None:
+    for written in waiting:
+        if written.done():  # whoever waited is gone
+            continue
+        if failed:
+            written.set_exception(Unavailable("audit_unavailable", "The audit log cannot be written.", retry_after=5))
+        else:
+            written.set_result(None)
 
 
 def _logged(written: "asyncio.Future[None]") -> None:

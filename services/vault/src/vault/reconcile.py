@@ -45,7 +45,7 @@ class Reconciler:
             keys[tenant].add(binding)
         for tenant in await self._directory.tenants():
             if TENANT_ID.fullmatch(tenant):
-                await self._tenant(tenant, keys[tenant])
+                await self._each([tenant], lambda name: self._tenant(name, keys[name]))
 
     async def _tenant(self, tenant: str, keys: set[str]) -> None:
         names = set(await self._directory.names(tenant, "bindings")) | keys

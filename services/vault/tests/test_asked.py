@@ -1,0 +1,92 @@
+"""What a bind may ask for, and the id it leads to."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from common.errors import InvalidArgument
+from strongroom.types.v1.binding_pb2 import KEY_TYPE_RSA, KEY_TYPE_UNSPECIFIED
+from strongroom.vault.v1.binding_store_pb2 import BindRequest
+from vault.asked import asked, binding_id
+
+TENANT = "t" * 26
+Request = Callable[..., BindRequest]
+
+
+def refused_field(request: BindRequest) -> str:
+    with pytest.raises(InvalidArgument) as refused:
+        asked(TENANT, request)
+    return str(refused.value.extra["field"])
+
+
+def test_the_id_depends_on_tenant_and_key_and_on_where_one_ends() -> None:
+    assert binding_id(TENANT, "key") == binding_id(TENANT, "key")
+    ids = {binding_id(*pair) for pair in [(TENANT, "key"), (TENANT, "key2"), ("u" * 26, "key"), (TENANT + "k", "ey")]}
+    assert len(ids) == 4
+    assert all(len(one) == 32 and set(one) <= set("0123456789abcdef") for one in ids)
+
+
+@pytest.mark.parametrize(
+    ("field", "good", "bad"),
+    [
+        ("api_key", ["k" * 8, "k" * 128], ["k" * 7, "k" * 129, "", "key with space", "key\n12345", "schlüssel"]),
+        ("secret_key", ["s" * 32, "s" * 512], ["s" * 31, "s" * 513, "", " " + "s" * 40, "s" * 40 + "\x00"]),
+        ("passphrase", ["p", "p" * 64, "!~"], ["", "p" * 65, "pass phrase", "p\r\nX-Header: 1"]),
+    ],
+)
+def test_each_part_of_a_credential_has_its_lengths_and_characters(
+    request_of: Request, field: str, good: list[str], bad: list[str]
+) -> None:
+    for value in good:
+        assert asked(TENANT, request_of(**{field: value}))
+    for value in bad:
+        assert refused_field(request_of(**{field: value})) == f"credential.{field}"
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"idempotency_key": ""}, "idempotency_key"),
+        ({"idempotency_key": "a b"}, "idempotency_key"),
+        ({"idempotency_key": "k" * 256}, "idempotency_key"),
+        ({"label": "l" * 65}, "label"),
+        ({"label": "two\nlines"}, "label"),
+        ({"subject": "s" * 129}, "subject"),
+        ({"exchange": 0}, "exchange"),
+        ({"scopes": []}, "scopes"),
+        ({"scopes": [0]}, "scopes"),
+        ({"whitespace_removed": ["anything"]}, "whitespace_removed"),
+    ],
+)
+def test_everything_else_is_checked_and_named(request_of: Request, change: dict[str, Any], field: str) -> None:
+    request = request_of("a-key")
+    for name, value in change.items():
+        if isinstance(value, list):
+            request.ClearField(name)
+            getattr(request, name).extend(value)
+        else:
+            setattr(request, name, value)
+    assert refused_field(request) == field
+
+
+def test_rsa_keys_are_told_apart_from_nonsense(request_of: Request) -> None:
+    request = request_of()
+    request.credential.key_type = KEY_TYPE_RSA
+    with pytest.raises(InvalidArgument) as refused:
+        asked(TENANT, request)
+    assert refused.value.reason == "key_type_unsupported"
+    request.credential.key_type = KEY_TYPE_UNSPECIFIED
+    assert refused_field(request) == "credential.key_type"
+
+
+def test_what_was_asked_prints_no_secret_and_digests_differ_with_each_part(request_of: Request) -> None:
+    credential = {"api_key": "bg_key_one", "secret_key": "s" * 40, "passphrase": "canary-words"}
+    one = asked(TENANT, request_of("k", **credential))
+    for value in credential.values():
+        assert value not in repr(one)
+        assert value.encode() not in one.request_text()
+    texts = {one.request_text()}
+    for field in credential:
+        texts.add(asked(TENANT, request_of("k", **{**credential, field: "x" * 40})).request_text())
+    assert len(texts) == 4
+    assert asked(TENANT, request_of("another", **credential)).request_text() == one.request_text()
