@@ -37,7 +37,7 @@ class WorkerSettings(VerifierSettings):
 
     bitget_url: HttpUrl
     slots: Annotated[int, Field(ge=1, le=100)] = 16
-    lease_seconds: Annotated[float, Field(gt=0)] = 30
+    lease_seconds: Annotated[float, Field(gt=0)] = 10
     reconcile_seconds: Annotated[float, Field(gt=0)] = 60
     verify_seconds: Annotated[float, Field(ge=60)] = 86_400
     calls_per_minute: Annotated[int, Field(ge=1, le=6000)] = 5400

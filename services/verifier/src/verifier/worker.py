@@ -132,9 +132,12 @@ class Pool:
             await self._recover(stopping)
 
     async def _recover(self, stopping: asyncio.Event) -> None:
-        await pause(stopping, self._schedule.uniform(0.1, 1.0))
-        if await self._prepare():
-            self._lost.set()
+        """Wait until Redis answers again, then have everything reconciled: jobs may be gone, or never have come."""
+        while not stopping.is_set():
+            await pause(stopping, self._schedule.uniform(0.1, 1.0))
+            if await self._prepare():
+                self._lost.set()
+                return
 
     async def _prepare(self) -> bool:
         try:
