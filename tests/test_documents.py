@@ -1,0 +1,185 @@
+"""What the documents say, compared with the code: lists, tables, links and names that would rot unseen."""
+
+import fnmatch
+import json
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from common.config import ServiceSettings, Settings
+from gateway.problems import TYPES
+from gateway.settings import GatewaySettings
+from strongroom.types.v1 import binding_pb2
+from vault.servicer import CALLERS as VAULT_CALLERS
+from vault.settings import ProvisionSettings, VaultSettings
+from verifier.findings import TEMPLATES
+from verifier.servicer import CALLERS as VERIFIER_CALLERS
+from verifier.settings import ApiSettings, WorkerSettings
+
+ROOT = Path(__file__).resolve().parents[1]
+IGNORED = [".git", *(line.rstrip("/") for line in (ROOT / ".gitignore").read_text().split())]
+# Put together here, so that this file does not hold them.
+REGISTRIES = [
+    ".".join(parts) for parts in (("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"), ("crates", "io"))
+]
+REGISTRIES += [".".join(parts) for parts in (("docker", "io"), ("ghcr", "io"), ("quay", "io"), ("golang", "org"))]
+
+
+def document(name: str) -> str:
+    """Return the text of a document."""
+    return (ROOT / name).read_text()
+
+
+def section(text: str, begin: str, end: str = "\n## ") -> str:
+    """Return what stands between the line `begin` and the next `end`."""
+    rest = text.split(f"\n{begin}\n", 1)[1]
+    return rest.split(end, 1)[0]
+
+
+def words(text: str) -> set[str]:
+    """Return every single word in backticks."""
+    return {word for quoted in re.findall(r"`([^`\n]+)`", text) for word in quoted.split()}
+
+
+def own_files() -> list[Path]:
+    """Return every file that is ours: whatever .gitignore does not name."""
+    found = []
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [one for one in folders if not any(fnmatch.fnmatch(one, pattern) for pattern in IGNORED)]
+        kept = (one for one in files if not any(fnmatch.fnmatch(one, pattern) for pattern in IGNORED))
+        found += [Path(folder, one) for one in kept]
+    return found
+
+
+OWN = own_files()
+DOCUMENTS = [path for path in OWN if path.suffix == ".md"]
+
+
+def test_the_threat_model_lists_exactly_the_files_that_uncover_a_secret() -> None:
+    sources = [path for path in OWN if path.suffix == ".py" and "src" in path.parts and "strongroom" not in path.parts]
+    calling = {str(path.relative_to(ROOT)) for path in sources if re.search(r"\w\.reveal\(\)", path.read_text())}
+    listed = section(document("docs/threat-model.md"), "## Where secrets are uncovered")
+    assert {word for word in words(listed) if word.endswith(".py")} == calling
+
+
+def test_every_test_that_the_threat_model_names_exists() -> None:
+    named = {word for word in words(document("docs/threat-model.md")) if word.startswith("test_")}
+    tests = [path.read_text() for path in OWN if path.name.startswith("test_") and path.suffix == ".py"]
+    existing = {name for text in tests for name in re.findall(r"def (test_\w+)", text)}
+    assert named - existing == set()
+    assert len(named) > 50
+
+
+def test_no_file_holds_the_address_of_a_package_registry() -> None:
+    holding = []
+    for path in OWN:
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue
+        holding += [(str(path.relative_to(ROOT)), host) for host in REGISTRIES if host in text]
+    assert holding == []
+
+
+def test_no_lock_holds_any_address() -> None:
+    locks = [path for path in OWN if path.name == "requirements.txt" or path.parent.name == "requirements"]
+    assert len(locks) >= 8
+    for lock in locks:
+        lines = lock.read_text().splitlines()
+        assert not [line for line in lines if "://" in line or line.startswith(("-i", "--index", "--extra", "--find"))]
+        assert "--hash=sha256:" in lock.read_text(), lock
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
+        assert "://" in target or (path.parent / target).exists(), target
+
+
+SETTINGS: list[tuple[str, type[Settings], bool]] = [
+    ("All services (", ServiceSettings, False),
+    ("Gateway:", GatewaySettings, True),
+    ("Vault service:", VaultSettings, True),
+    ("`python -m vault provision`:", ProvisionSettings, False),
+    ("`verifier api`:", ApiSettings, True),
+    ("`verifier worker`:", WorkerSettings, True),
+]
+
+
+@pytest.mark.parametrize(("begin", "model", "beyond"), SETTINGS, ids=lambda value: getattr(value, "__name__", ""))
+def test_the_tables_of_settings_are_those_of_the_processes(begin: str, model: type[Settings], beyond: bool) -> None:
+    text = document("docs/operations.md").split(f"\n{begin}", 1)[1].split("|---|---|---|\n", 1)[1].split("\n\n", 1)[0]
+    told = {}
+    for row in text.splitlines():
+        name, usual, _ = (cell.strip() for cell in row.strip("|").split("|", 2))
+        told[name.strip("`").removeprefix("STRONGROOM_").lower()] = usual.strip("`")
+    common = set(ServiceSettings.model_fields) if beyond else set()
+    fields = {name: field for name, field in model.model_fields.items() if name not in common}
+    assert told.keys() == fields.keys()
+    for name, field in fields.items():
+        assert (told[name] == "required") == field.is_required(), name
+        if not field.is_required() and field.default not in (None, ()):
+            assert told[name] == str(field.default), name
+
+
+def test_the_contract_names_every_route() -> None:
+    paths = json.loads(document("services/gateway/openapi.json"))["paths"]
+    served = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    told = section(document("docs/contract.md"), "## REST")
+    assert set(re.findall(r"^\| `((?:GET|POST|PATCH|PUT|DELETE) /v1[^`]*)`", told, re.MULTILINE)) == served
+
+
+def test_the_contract_names_every_problem_with_its_status() -> None:
+    told: dict[str, str] = {}
+    for row in re.findall(
+        r"^\| (\d{3}[^|]*)\| (.*) \|$", section(document("docs/contract.md"), "## Problems"), re.MULTILINE
+    ):
+        for code in words(row[1]):
+            told[code] = row[0]
+    assert {code for code in TYPES if str(TYPES[code][0]) not in told.get(code, "")} == set()
+    assert told.keys() - TYPES.keys() <= {"Retry-After", "Idempotency-Key"}
+
+
+def test_the_contract_names_who_may_call_each_method() -> None:
+    rows = re.findall(r"^\| `(strongroom\.\S+)` \| ([a-z, ]+) \|", document("docs/contract.md"), re.MULTILINE)
+    told = {f"/{method}": frozenset(callers.replace(" ", "").split(",")) for method, callers in rows}
+    assert told == {**VAULT_CALLERS, **VERIFIER_CALLERS}
+
+
+def test_the_contract_names_every_status_reason_and_finding() -> None:
+    text = document("docs/contract.md")
+    status, findings, planned = (
+        section(text, f"## {name}") for name in ("Status", "Findings", "Planned, and not there")
+    )
+    statuses = {name.removeprefix("STATUS_").lower() for name in dict(binding_pb2.Status.items())} - {"unspecified"}
+    reasons = {name.removeprefix("REASON_").lower() for name in dict(binding_pb2.Reason.items())} - {"unspecified"}
+    rows = {word for row in re.findall(r"^\| (`.*?) \|", status, re.MULTILINE) for word in words(row)}
+    assert rows | (words(planned) & reasons) == statuses | reasons
+    codes = {word for row in re.findall(r"^\| (`.*?) \|", findings, re.MULTILINE) for word in words(row)}
+    assert codes - reasons - TEMPLATES.keys() == set()
+    assert TEMPLATES.keys() - codes - reasons - words(planned) == set()
+
+
+def test_the_table_of_packages_is_what_the_members_pin() -> None:
+    pinned = set()
+    for path in OWN:
+        if path.name == "pyproject.toml":
+            parsed = tomllib.loads(path.read_text())
+            groups = [parsed["project"].get("dependencies", []), *parsed.get("dependency-groups", {}).values()]
+            pinned |= {
+                entry.replace("==", " ") for group in groups for entry in group if not entry.startswith("strongroom")
+            }
+    told = " ".join(document("docs/adr/0003-packages.md").split())
+    assert {entry for entry in pinned if entry not in told} == set()
+
+
+def test_each_decision_is_one_numbered_page_with_its_four_parts() -> None:
+    pages = sorted((ROOT / "docs" / "adr").glob("*.md"))
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    for page in pages:
+        text = page.read_text()
+        assert text.startswith(f"# {page.name[:4]}: ")
+        assert re.findall(r"^## (\w+)$", text, re.MULTILINE) == ["Decision", "Why", "Weighed", "Consequence"], page.name
+        assert len(text.splitlines()) <= 60, page.name
