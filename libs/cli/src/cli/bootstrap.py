@@ -43,12 +43,12 @@ def write_identities(home: Path) -> None:
     write_private(home / "client" / "tokens.json", json.dumps(described, indent=2))
 
 
-def unseal_vault(home: Path, url: str) -> None:
+def unseal_vault(home: Path, url: str, patience: float = PATIENCE) -> None:
     """Initialise the Vault at `url` if it is new, unseal it, leave `provision` a fresh token; raises LaunchError."""
     with VaultAdmin(
         url, private_folder(home / "vault-admin") / "init.json", home / "hashicorp-vault" / "ca.pem"
     ) as admin:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         while admin.health() is None:
             if time.monotonic() > deadline:
                 raise LaunchError(f"Nothing answers at {url}.")
