@@ -29,6 +29,7 @@ class Front:
 
     stub: Any
     issuer: Any
+    target: str
 
     def bearer(self, tenant: str = TENANT, scopes: Any = ALL, **more: Any) -> str:
         return f"Bearer {self.issuer.issue(tenant, scopes, **more)}"
@@ -54,7 +55,7 @@ async def front(site: Any) -> AsyncIterator[Front]:
     leaf = site.leaf("gateway")
     channel = client.channel(listen, "verifier", Identity(leaf.cert_file, leaf.key_file, leaf.ca_file))
     await asyncio.wait_for(channel.channel_ready(), 10)
-    yield Front(VerificationServiceStub(channel), site.issuer)
+    yield Front(VerificationServiceStub(channel), site.issuer, listen)
     await channel.close()
     stopping.set()
     await running
@@ -161,6 +162,16 @@ async def test_tokens_and_scopes_are_checked(bench: Any, front: Front) -> None:
         await front.get(binding.id, front.bearer(scopes=["bindings:write"]))
     with pytest.raises(InvalidArgument):
         await front.submit(binding.id, wait=31)
+
+
+async def test_only_the_gateway_and_clients_may_call(site: Any, front: Front) -> None:
+    leaf = site.leaf("worker")
+    identity = Identity(leaf.cert_file, leaf.key_file, leaf.ca_file)
+    channel = client.channel(front.target, "verifier", identity)
+    request = GetRequest(binding_id="a" * 32)
+    with pytest.raises(PermissionDenied):
+        await client.call(VerificationServiceStub(channel).Get, request, timeout_s=5, authorization=front.bearer())
+    await channel.close()
 
 
 async def test_a_watch_ends_with_its_token(front: Front) -> None:

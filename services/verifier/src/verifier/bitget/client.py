@@ -15,7 +15,7 @@ from common.clock import Clock
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, QueryParameter, SignResponse
 
 from verifier.bitget import codes
-from verifier.bitget.codes import ExchangeFailure
+from verifier.bitget.codes import ExchangeFailure, Group
 from verifier.bitget.pace import Pace
 
 Sign = Callable[[ExchangeRequest, bool], Awaitable[SignResponse]]
@@ -78,8 +78,11 @@ class BitgetClient:
         try:
             data = _parse(endpoint, status, content, sent)
         except ExchangeFailure as failure:
+            if failure.rule.group is Group.THROTTLED:
+                self._pace.refused()
             self._log(endpoint, started, status, failure.code or "unreadable")
             raise
+        self._pace.answered()
         self._log(endpoint, started, status, codes.OK)
         return data
 
