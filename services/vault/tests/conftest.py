@@ -129,11 +129,26 @@ class Parts:
     reconciler: Reconciler
 
 
+class OneTenant(VaultDirectory):
+    """The directory cut down to one tenant: what other tests left is not this test's business."""
+
+    def __init__(self, whole: VaultDirectory, tenant: str) -> None:
+        self._whole, self._tenant = whole, tenant
+        self.names = whole.names  # type: ignore[method-assign]
+
+    async def tenants(self) -> list[str]:
+        return [tenant for tenant in await self._whole.tenants() if tenant == self._tenant]
+
+    async def keys(self) -> list[tuple[str, str]]:
+        return [key for key in await self._whole.keys() if key[0] == self._tenant]
+
+
 @dataclass
 class Maker:
     """Make the parts, on any connection; what it made is closed after the test."""
 
     server: Server
+    tenant: str
     folder: Path
     clock: TestClock
     login_clock: SteadyClock
@@ -150,15 +165,17 @@ class Maker:
         documents, keys, directory = KeyValue(http), Transit(http), VaultDirectory(http)
         bindings = Bindings(documents, keys, audit, self.clock, steps)
         signer = Signer(documents, keys, audit, policy.load(), self.clock)
-        reconciler = Reconciler(bindings, documents, directory, audit, self.clock)
+        reconciler = Reconciler(bindings, documents, OneTenant(directory, self.tenant), audit, self.clock)
         parts = Parts(http, documents, keys, directory, audit, audit_file, bindings, signer, reconciler)
         self.made.append(parts)
         return parts
 
 
 @pytest.fixture
-async def make(server: Server, tmp_path: Path, clock: TestClock, login_clock: SteadyClock) -> AsyncIterator[Maker]:
-    maker = Maker(server, tmp_path, clock, login_clock)
+async def make(
+    server: Server, tenant: str, tmp_path: Path, clock: TestClock, login_clock: SteadyClock
+) -> AsyncIterator[Maker]:
+    maker = Maker(server, tenant, tmp_path, clock, login_clock)
     yield maker
     for parts in maker.made:
         await parts.http.__aexit__()
