@@ -14,6 +14,7 @@ import pytest
 import redis
 from common.clock import timestamp
 from common.events import epoch_key, stream_key
+from gateway import streams
 from strongroom.types.v1 import binding_pb2 as pb
 from strongroom.verifier.v1 import verification_service_pb2 as verification
 
@@ -250,7 +251,7 @@ def test_clients_that_vanish_leave_no_stream_behind(client, served, until):
 
 
 def test_a_client_that_does_not_read_loses_its_stream(monkeypatch, client, served, events, tenant, until):
-    monkeypatch.setattr("gateway.streams.SEND_S", 0.3)
+    monkeypatch.setattr(streams, "SEND_S", 0.3)
     request = f"GET /v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: {client.headers['authorization']}\r\n\r\n".encode()
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -282,6 +283,7 @@ def test_without_redis_events_are_unavailable_and_the_rest_goes_on(serve, issuer
 
 
 def test_a_silent_stream_has_a_heartbeat(monkeypatch, follow, until):
-    monkeypatch.setattr("gateway.streams.HEARTBEAT_S", 0.1)
+    assert streams.HEARTBEAT_S == 15
+    monkeypatch.setattr(streams, "HEARTBEAT_S", 0.1)
     with follow() as reader:
         until(lambda: reader.text.count(":\n\n") >= 2)

@@ -147,6 +147,9 @@ class Edge:
             admit(scope)
             body = await read_body(scope, receive)
         except Problem as problem:
+            if any(name == b"expect" for name, _ in scope["headers"]):
+                # The client waits to be asked for a body that nobody wants: what it sends next could be either.
+                problem.headers = {**problem.headers, "Connection": "close"}
             await problems.response(problem)(scope, receive, answer.send)
             return
         await self._app(scope, _replay(body, receive), answer.send)

@@ -32,6 +32,7 @@ from gateway.verifier_client import VerifierClient
 
 GRACE_S: Final = 8  # of the 10 s that a process has to end
 PROBE_S: Final = 0.5
+BACKLOG: Final = 2048
 
 
 class _Listener(uvicorn.Server):
@@ -44,13 +45,17 @@ class _Listener(uvicorn.Server):
 
 
 def listen(address: str) -> socket.socket:
-    """Return a socket bound to host:port; raise OSError when it is taken."""
+    """Return a listening socket on host:port; raise OSError when it is taken.
+
+    Listening at once lets readiness be told truthfully: a connection made from now on will be served.
+    """
     host, _, port = address.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host.strip("[]"), int(port)))
+        bound.listen(BACKLOG)
     except OSError:
         bound.close()
         raise
