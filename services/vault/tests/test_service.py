@@ -1,6 +1,8 @@
 """The whole process over loopback mTLS: who may call, for which tenant, and what bind, sign and revoke answer."""
 
+import base64
 import json
+import secrets
 import signal
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import pytest
@@ -79,6 +82,7 @@ def settings_of(server: Any, folder: Path, authority: pki.Authority, issuer: Tok
         "STRONGROOM_JWKS_FILE": str(issuer.jwks_file),
         "STRONGROOM_VAULT_URL": server.connection.url,
         "STRONGROOM_LOGIN_KEY_FILE": str(server.login_key),
+        "STRONGROOM_LOG_LEVEL": "debug",
         "STRONGROOM_AUDIT_FILE": str(folder / "audit.jsonl"),
     }
 
@@ -112,10 +116,10 @@ def bearer(world: World, tenant: str, *scopes: str) -> str:
 
 
 async def test_a_key_is_bound_described_listed_signed_for_and_revoked(
-    world: World, connect: Any, tenant: str, request_of: Any
+    world: World, connect: Any, tenant: str, request_of: Any, server: Any
 ) -> None:
     store, worker = BindingStoreStub(connect("gateway")), connect("worker")
-    token, asked = bearer(world, tenant), request_of()
+    token, asked = bearer(world, tenant), request_of(passphrase=secrets.token_urlsafe(12))
     bound = await call(store.Bind, asked, timeout_s=5, authorization=token)
     assert bound.created
     name = bound.binding.id
@@ -144,8 +148,11 @@ async def test_a_key_is_bound_described_listed_signed_for_and_revoked(
     with pytest.raises(BindingRevoked):
         await call(SignerStub(worker).Sign, wanted, timeout_s=5)
     said = world.process.log_file.read_text() + (world.folder / "audit.jsonl").read_text()
-    for secret in (asked.credential.secret_key, asked.credential.passphrase, headers["ACCESS-SIGN"], token):
-        assert secret not in said
+    said += (server.bao.home / "audit.log").read_text()
+    parts = asked.credential
+    for secret in (parts.api_key, parts.secret_key, parts.passphrase, headers["ACCESS-SIGN"], token.split(".")[2]):
+        for form in (secret, secret.encode().hex(), base64.b64encode(secret.encode()).decode(), quote(secret, safe="")):
+            assert form not in said
 
 
 async def test_only_the_named_workloads_may_call(world: World, connect: Any, tenant: str, request_of: Any) -> None:

@@ -21,6 +21,7 @@ from strongroom.types.v1.binding_pb2 import (
     STATUS_REVOKED,
     Binding,
     CredentialInfo,
+    Status,
     Verdict,
 )
 
@@ -96,7 +97,8 @@ class Bindings:
         if record.binding.revision != expected:
             raise Aborted()
         _check_follows(record.binding, verdict.status)
-        facts = {"status": verdict.status, "from_status": record.binding.verdict.status, "revision": expected + 1}
+        before, after = Status.Name(record.binding.verdict.status), Status.Name(verdict.status)
+        facts: dict[str, str | int] = {"from_status": before, "status": after, "revision": expected + 1}
         async with self._audit.action(actor, "transition", name, **facts):
             saved = await self.records.save(self._changed(record, verdict), expected)
             if saved is None:
