@@ -8,12 +8,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def run(*command: str) -> None:
-    """Run one step; on failure print its last lines and one line that says what to do."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def run(log: Path, *command: str) -> None:
+    """Run one step; on failure keep what it said in `log` and end with one line that says what to do."""
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603  our own arguments
     if done.returncode:
-        sys.stderr.write("\n".join((done.stdout + done.stderr).strip().splitlines()[-5:]) + "\n")
-        sys.exit("Could not install the packages: is a Python package index reachable (try `pip download six`)?")
+        log.write_text(done.stdout + done.stderr)
+        sys.exit(f"Could not install the packages: is a Python package index reachable? What pip said is in {log}.")
 
 
 def main(target: Path, members: list[str]) -> None:
@@ -26,10 +26,11 @@ def main(target: Path, members: list[str]) -> None:
     python = target / "bin" / "python"
     if not python.exists():
         venv.create(target, with_pip=True)
-    run(str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", "requirements/bootstrap.txt")
+    log = target / "install.log"
+    run(log, str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", "requirements/bootstrap.txt")
     uv = [str(python), "-m", "uv", "pip", "install", "--quiet", "--python", str(python)]
-    run(*uv, "--require-hashes", "-r", "requirements/dev.txt")
-    run(*uv, "--no-deps", "--no-build-isolation", *(word for member in members for word in ("-e", member)))
+    run(log, *uv, "--require-hashes", "-r", "requirements/dev.txt")
+    run(log, *uv, "--no-deps", "--no-build-isolation", *(word for member in members for word in ("-e", member)))
 
 
 if __name__ == "__main__":

@@ -115,6 +115,7 @@ class Stack:
         with bao.admin() as admin:
             token_file = write_private(self.home / "provision.token", admin.provisioning_token())
         provision = services.Provision(plan, token_file)
+        self._progress("Preparing OpenBao")
         try:
             provision.spawn()
             others = [services.verifier(plan), services.worker(plan), services.gateway(plan)]
