@@ -116,6 +116,27 @@ def test_the_process_ends_in_time_with_streams_open(start, environment, issuer, 
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the kernel's own account of memory")
+def test_a_flood_costs_no_memory(start, environment, issuer, tenant):
+    process, _ = start()
+
+    def peak():
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0])
+
+    headers = {"Authorization": f"Bearer {issuer.issue(tenant)}"}
+    with httpx.Client(base_url=f"http://{environment['STRONGROOM_LISTEN']}", headers=headers, timeout=20) as client:
+        assert client.get("/v1/bindings").status_code == 200
+        before = peak()
+        assert client.post("/v1/bindings", content=b"x" * (64 << 20)).status_code == 413
+        assert client.post("/v1/bindings", content=(b"x" * 65_536 for _ in range(1024))).status_code == 413
+        deep = b'{"label":' + b"[" * 60_000
+        assert (
+            client.post("/v1/bindings", content=deep, headers={"Content-Type": "application/json"}).status_code == 400
+        )
+    assert peak() - before < 12_000  # kB
+
+
 def test_the_logs_hold_ids_and_routes_and_nothing_that_was_sent(start, environment, issuer, tenant, body):
     process, log = start(STRONGROOM_LOG_LEVEL="debug")
     base = f"http://{environment['STRONGROOM_LISTEN']}"
