@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def run(log: Path, *command: str) -> None:
     """Run one step; on failure keep what it said in `log` and end with one line that says what to do."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603  our own arguments
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         log.write_text(done.stdout + done.stderr)
         sys.exit(f"Could not install the packages: is a Python package index reachable? What pip said is in {log}.")
