@@ -107,6 +107,19 @@ async def test_a_claim_without_a_record_is_waited_for_and_taken_over_when_old(
     assert (await parts.bindings.bind(actor, asked))[1]
 
 
+async def test_a_late_repeat_renews_its_own_claim(parts: Any, actor: Actor, wanted: Wanted, clock: Any) -> None:
+    asked = wanted()
+    _, fingerprint = await parts.keys.keyed([b"", asked.fingerprint_text()])
+    await parts.bindings.claims.take(actor.tenant, fingerprint, asked.binding_id)
+    await parts.bindings.claims.take(actor.tenant, fingerprint, asked.binding_id)
+    assert (await parts.documents.read(actor.tenant, "fp", fingerprint)).version == 1
+    clock.ahead = 31
+    assert (await parts.bindings.bind(actor, asked))[1]
+    claim = await parts.documents.read(actor.tenant, "fp", fingerprint)
+    assert (claim.version, claim.data["binding_id"]) == (2, asked.binding_id)
+    assert claim.data["claimed_at"] >= int(clock.unix()) - 5
+
+
 async def test_a_verdict_is_recorded_once_and_against_the_revision_it_was_reached_from(
     parts: Any, actor: Actor, wanted: Wanted
 ) -> None:

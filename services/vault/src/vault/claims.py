@@ -48,9 +48,10 @@ class Claims:
         return await put(self._documents, tenant, "fp", fingerprint, FREE, cas=found.version) is not None
 
     async def _until_free(self, tenant: str, fingerprint: str, binding_id: str) -> int | None:
-        """Return the version to take over, None when the claim is `binding_id`'s own already.
+        """Return the version to take over, None when the claim is `binding_id`'s own and fresh.
 
-        A fresh claim without a record belongs to a bind under way: its record is awaited for WAIT_S.
+        An own claim of an earlier try is renewed, so that it cannot become stale while this try is under way. A fresh
+        claim of another without a record belongs to a bind under way: its record is awaited for WAIT_S.
         """
         deadline = self._clock.monotonic() + WAIT_S
         while True:
@@ -58,7 +59,7 @@ class Claims:
             if found is None or not found.data or not found.data["binding_id"]:
                 return found.version if found else 0
             if found.data["binding_id"] == binding_id:
-                return None
+                return None if self._fresh(found.data, STALE_AFTER_S / 2) else found.version
             holder = await self._holder(tenant, found.data, STALE_AFTER_S)
             if holder == "":
                 return found.version
@@ -73,4 +74,7 @@ class Claims:
         record = (await self._records.slot(tenant, claim["binding_id"])).record
         if record is not None:
             return "" if record.revoked else "live"
-        return "coming" if self._clock.unix() < claim["claimed_at"] + stale_after_s else ""
+        return "coming" if self._fresh(claim, stale_after_s) else ""
+
+    def _fresh(self, claim: Mapping[str, Any], limit_s: float) -> bool:
+        return bool(self._clock.unix() < claim["claimed_at"] + limit_s)
