@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-
 from cli.processes import free_port
 from cli.settings import LaunchSettings
 from cli.stack import Stack
@@ -112,5 +111,7 @@ def driver(running: Driver) -> Iterator[Driver]:
         if not child.alive:
             child.start()
     running.faults()
+    with running.client() as http:
+        eventually(lambda: http.get("/v1/bindings").is_success)
     yield running
     running.faults()

@@ -56,7 +56,11 @@ def test_no_secret_comes_to_rest_or_goes_out_anywhere(driver: Driver) -> None:
                 for method, path in (("POST", "/verify"), ("GET", ""), ("GET", "/balances"), ("DELETE", "")):
                     got = http.request(method, f"/v1/bindings/{found}{path}")
                     answers += [got.content, repr(got.headers).encode()]
-        wrong = {"api_key": "bg_" + secrets.token_hex(16), "secret_key": secrets.token_hex(8), "passphrase": "canaryPass"}
+        wrong = {
+            "api_key": "bg_" + secrets.token_hex(16),
+            "secret_key": secrets.token_hex(8),
+            "passphrase": "canaryPass",
+        }
         needles |= spellings(wrong["secret_key"])
         answers.append(driver.bind(wrong).content)
         server.config_set("slowlog-log-slower-than", -1)
@@ -69,7 +73,7 @@ def files(home: Path) -> dict[str, bytes]:
     found = {}
     for path in home.rglob("*"):
         inside = path.relative_to(home).parts
-        if path.is_file() and inside[0] in ("logs", "audit", "valkey") or path.name == "audit.log":
+        if (path.is_file() and inside[0] in ("logs", "audit", "valkey")) or path.name == "audit.log":
             found["/".join(inside)] = path.read_bytes()
     assert any(name.startswith("logs/") for name in found)
     assert any(name.startswith("audit/") for name in found)

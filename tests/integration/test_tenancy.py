@@ -7,7 +7,6 @@ import time
 import grpc
 import httpx
 import pytest
-
 from cli.pki import Leaf
 from common import errors
 from common.rpc import client
@@ -16,6 +15,7 @@ from strongroom.vault.v1 import binding_store_pb2 as store_pb
 from strongroom.vault.v1 import binding_store_pb2_grpc as store_rpc
 from strongroom.vault.v1 import signer_pb2 as signer_pb
 from strongroom.vault.v1 import signer_pb2_grpc as signer_rpc
+
 from tests.integration.conftest import Driver
 
 ROUTES = [

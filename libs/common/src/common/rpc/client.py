@@ -16,7 +16,7 @@ OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.enable_retries", 0),
     ("grpc.service_config_disable_resolution", 1),
 )
