@@ -70,6 +70,26 @@ async def test_a_binding_whose_plan_was_lost_is_verified_within_the_interval(ben
     assert 0 < due / 1000 - time.time() <= 86_400
 
 
+async def test_a_projection_lost_after_the_plan_was_made_is_restored_soon(bench: Any) -> None:
+    binding = bench.vault.bind(bench.exchange.named("unified-trader"))
+    await bench.verify(binding)
+    member = f"{TENANT}:{binding.id}"
+    await bench.redis.flushall()
+    await bench.redis.zadd(DUE, {member: int((time.time() + 80_000) * 1000)})
+    await _reconciler(bench).run()
+    assert await bench.redis.zscore(DUE, member) / 1000 - time.time() < 5
+
+
+async def test_a_retry_that_is_planned_is_not_brought_forward(bench: Any) -> None:
+    binding = bench.vault.bind(bench.exchange.named("unified-trader"))
+    bench.fault(kind="html")
+    await bench.verify(binding)
+    member, later = f"{TENANT}:{binding.id}", int((time.time() + 800) * 1000)
+    await bench.redis.zadd(DUE, {member: later})
+    await _reconciler(bench).run()
+    assert await bench.redis.zscore(DUE, member) == later
+
+
 async def test_a_revocation_told_long_ago_is_not_told_again(bench: Any) -> None:
     binding = bench.vault.bind(bench.exchange.named("unified-trader"))
     bench.vault.revoke(binding.id)

@@ -234,8 +234,8 @@ class Queue:
         return int(await self._redis.eval(_SWEEP, 3, DUE, ATTEMPTS, STREAM, int(now * 1000), SWEEP))
 
     async def plan(self, job: Job, at: float) -> None:
-        """Make a binding due at `at` (Unix seconds) unless it is due already."""
-        await self._redis.zadd(DUE, {job.member: int(at * 1000)}, nx=True)
+        """Make a binding due at `at` (Unix seconds) unless it is due before."""
+        await self._redis.zadd(DUE, {job.member: int(at * 1000)}, lt=True)
 
     async def due(self, members: Iterable[str]) -> list[bool]:
         """Tell of each member whether it is due some time."""

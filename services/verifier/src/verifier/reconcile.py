@@ -89,7 +89,7 @@ class Reconciler:
             if binding.verdict.status == STATUS_REVOKED:
                 if is_due:
                     await self._queue.cancel(job)
-            elif not is_due:
+            elif not is_due or projection.observation is None:
                 await self._queue.plan(job, self._clock.unix() + self._delay(binding, projection, planned))
                 planned += 1
         return restored, planned
