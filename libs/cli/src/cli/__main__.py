@@ -90,14 +90,22 @@ def _launch(settings: LaunchSettings, screen: Screen, *, stay: bool) -> int:
     with Stack(settings, screen.progress) as stack:
         with screen.busy("Starting Strongroom"):
             stack.start()
-        connected = _bind_sample(stack, screen)
-        if stay:
-            screen.line(f"REST  {stack.description['gateway_url']}/v1")
-            screen.line(f"Everything else is in {stack.file}. Ctrl-C stops it all.")
-            while True:
-                stack.revive()
-                time.sleep(WATCH_PERIOD)
-    return 0 if connected else 1
+        if not stay:
+            return 0 if _bind_sample(stack, screen) else 1
+        try:
+            _bind_sample(stack, screen)
+        except LaunchError as error:
+            screen.line(f"The sample key could not be bound: {error}", "red")
+        _watch(stack, screen)
+
+
+def _watch(stack: "Stack", screen: Screen) -> NoReturn:
+    """Keep everything running until somebody asks us to end."""
+    screen.line(f"REST  {stack.description['gateway_url']}/v1")
+    screen.line(f"Everything else is in {stack.file}. Ctrl-C stops it all.")
+    while True:
+        stack.revive()
+        time.sleep(WATCH_PERIOD)
 
 
 def _bind_sample(stack: "Stack", screen: Screen) -> bool:
