@@ -96,7 +96,7 @@ def _launch(settings: LaunchSettings, screen: Screen, *, stay: bool) -> int:
             _bind_sample(stack, screen)
         except LaunchError as error:
             screen.line(f"The sample key could not be bound: {error}", "red")
-        _watch(stack, screen)
+        return _watch(stack, screen)
 
 
 def _watch(stack: "Stack", screen: Screen) -> NoReturn:
