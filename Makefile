@@ -6,7 +6,7 @@ MEMBERS := libs/common libs/simulator libs/cli services/gateway services/vault s
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check protos locks clean env
+.PHONY: help up demo test drill check protos locks clean env
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -19,6 +19,9 @@ demo: $(READY) ## the same, and exit 0 once the sample key is connected
 
 test: $(READY) ## every test, on real servers (under 10 minutes on 2 cores)
 	$(BIN)/python -m pytest $(ARGS)
+
+drill: $(READY) ## the long fault drills: every durable step killed 40 times (about 4 minutes)
+	$(BIN)/python -m pytest -m drill $(ARGS)
 
 check: $(READY) ## what CI checks: format, lint, types, import rules, protos, locks
 	$(BIN)/ruff format --check .
