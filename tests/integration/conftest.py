@@ -11,7 +11,7 @@ import httpx
 import pytest
 from cli.processes import free_port
 from cli.settings import LaunchSettings
-from cli.stack import Stack
+from cli.stack import Stack, embedded
 
 SETTLED = ("connected", "limited", "rejected", "disconnected")
 
@@ -96,10 +96,13 @@ class Driver:
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+def running(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Driver]:
     home = tmp_path_factory.mktemp("stack")
     settings = LaunchSettings(home, free_port(), None, "127.0.0.1", log_level="debug")
-    with Stack(settings, lambda _: None) as stack:
+    servers = embedded
+    if pytestconfig.getoption("servers") == "containers":
+        from tests.integration.containers import containers as servers
+    with Stack(settings, lambda _: None, servers) as stack:
         stack.start()
         yield Driver(stack)
 

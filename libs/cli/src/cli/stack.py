@@ -21,22 +21,30 @@ from cli.files import private_folder, write_private
 from cli.identities import Identities
 from cli.openbao import OpenBao
 from cli.processes import Child, LaunchError, free_port, port_is_free
+from cli.servers import RedisServer, VaultServer
 from cli.settings import LaunchSettings
 from cli.valkey import Valkey
 
 Progress = Callable[[str], None]
+Servers = Callable[[Path], tuple[VaultServer, RedisServer]]
 RESTARTS, RESTART_WINDOW = 5, 60.0  # a process that ends five times in a minute will not do better the sixth time
+
+
+def embedded(home: Path) -> tuple[VaultServer, RedisServer]:
+    """Return the servers of the wheels, with their state under `home`."""
+    return OpenBao(home / "openbao", logs=home / "logs"), Valkey(home / "valkey", logs=home / "logs")
 
 
 class Stack:
     """Every process of the stack; a context manager that leaves nothing running."""
 
-    def __init__(self, settings: LaunchSettings, progress: Progress) -> None:
+    def __init__(self, settings: LaunchSettings, progress: Progress, servers: Servers = embedded) -> None:
         self.settings = settings
         self.home = private_folder(settings.home)
         self.file = self.home / "stack.json"
         self.children: list[Child] = []
         self._progress = progress
+        self._servers = servers
         self._restarts: list[float] = []
         self._description: dict[str, Any] = {}
         self._lock: int | None = None
@@ -62,8 +70,7 @@ class Stack:
         if not port_is_free(self.settings.port):
             raise LaunchError(f"Port {self.settings.port} is taken: set STRONGROOM_PORT to a free one.")
         private_folder(self.home / "audit")
-        bao = OpenBao(self.home / "openbao", logs=self.home / "logs")
-        valkey = Valkey(self.home / "valkey", logs=self.home / "logs")
+        bao, valkey = self._servers(self.home)
         simulator = None if self.settings.bitget_url else services.Simulator(self.home)
         self._spawn(bao, valkey, *([simulator] if simulator else []))
         plan = self._plan(bao, valkey, simulator)
@@ -76,7 +83,9 @@ class Stack:
         if self._lock is None:
             return
         self.file.unlink(missing_ok=True)
-        servers = [child for child in self.children if isinstance(child, OpenBao | Valkey | services.Simulator)]
+        servers = [
+            child for child in self.children if isinstance(child, VaultServer | RedisServer | services.Simulator)
+        ]
         for group in ([child for child in self.children if child not in servers], servers):
             for child in reversed(group):
                 child.ask_to_stop()
@@ -110,7 +119,7 @@ class Stack:
             self._lock = None
             raise LaunchError(f"A stack is running already in {self.home}: see {self.file}.") from None
 
-    def _start_services(self, plan: services.Plan, bao: OpenBao) -> None:
+    def _start_services(self, plan: services.Plan, bao: VaultServer) -> None:
         """Start what needs no Vault while OpenBao is prepared, then the vault service, then wait for all."""
         with bao.admin() as admin:
             token_file = write_private(self.home / "provision.token", admin.provisioning_token())
@@ -128,7 +137,7 @@ class Stack:
         self._spawn(vault)
         self._wait("services", vault, *others, *(child for child in self.children if child.name == "simulator"))
 
-    def _plan(self, bao: OpenBao, valkey: Valkey, simulator: services.Simulator | None) -> services.Plan:
+    def _plan(self, bao: VaultServer, valkey: RedisServer, simulator: services.Simulator | None) -> services.Plan:
         return services.Plan(
             settings=self.settings,
             home=self.home,
@@ -151,7 +160,7 @@ class Stack:
         for child in children:
             child.wait_ready()
 
-    def _describe(self, plan: services.Plan, bao: OpenBao, simulator: services.Simulator | None) -> None:
+    def _describe(self, plan: services.Plan, bao: VaultServer, simulator: services.Simulator | None) -> None:
         client = plan.identities.leaves["client"]
         self._description = {
             "gateway_url": plan.gateway_url,

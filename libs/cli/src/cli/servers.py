@@ -1,0 +1,22 @@
+"""What the stack needs of the two servers that it does not write itself, whoever runs them."""
+
+from abc import abstractmethod
+
+from cli.processes import Child
+from cli.vault_admin import VaultAdmin
+
+
+class VaultServer(Child):
+    """A server with Vault's API at `url`, initialised and unsealed once it is ready."""
+
+    url: str
+
+    @abstractmethod
+    def admin(self) -> VaultAdmin:
+        """Return this server's administration."""
+
+
+class RedisServer(Child):
+    """A server with Redis's protocol at `url`."""
+
+    url: str
