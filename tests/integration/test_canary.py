@@ -10,6 +10,7 @@ import httpx
 import redis
 
 from tests.integration.conftest import Driver
+from tests.integration.containers import Contained
 
 
 def spellings(value: str) -> set[bytes]:
@@ -65,18 +66,24 @@ def test_no_secret_comes_to_rest_or_goes_out_anywhere(driver: Driver) -> None:
         answers.append(driver.bind(wrong).content)
         server.config_set("slowlog-log-slower-than", -1)
         stored = dump(server)
-    assert_absent(needles, {"answers": b"".join(answers), "redis": stored, **files(driver.stack.home)})
+    metrics = httpx.get(f"http://{driver.child('gateway').health_address}/metrics", trust_env=False).content
+    assert b"gateway_requests_total" in metrics
+    places = {"answers": b"".join(answers), "redis": stored, "metrics": metrics, **files(driver)}
+    assert_absent(needles, places)
 
 
-def files(home: Path) -> dict[str, bytes]:
-    """Return what our processes wrote: logs, the audit trails (ours and the server's), Valkey's append-only file."""
-    found = {}
+def files(driver: Driver) -> dict[str, bytes]:
+    """Return what came to rest: logs, the audit trails (ours and the server's), Redis's append-only file."""
+    found, home = {}, driver.stack.home
     for path in home.rglob("*"):
         inside = path.relative_to(home).parts
         if (path.is_file() and inside[0] in ("logs", "audit", "valkey")) or path.name == "audit.log":
             found["/".join(inside)] = path.read_bytes()
-    assert any(name.startswith("logs/") for name in found)
-    assert any(name.startswith("audit/") for name in found)
+    for child in driver.stack.children:
+        if isinstance(child, Contained):
+            found |= child.written()
+    for kind in ("logs/", "audit/", "valkey"):
+        assert any(name.startswith(kind) for name in found)
     return found
 
 
@@ -102,4 +109,4 @@ def test_a_secret_in_the_query_is_refused_and_not_logged(driver: Driver) -> None
     with driver.client() as http:
         answer = http.get("/v1/bindings", params={"secret_key": "canaryInTheQuery"})
     assert answer.status_code == 400
-    assert_absent({b"canaryInTheQuery"}, {"answer": answer.content, **files(driver.stack.home)})
+    assert_absent({b"canaryInTheQuery"}, {"answer": answer.content, **files(driver)})
