@@ -1,5 +1,6 @@
 """What the documents say, compared with the code: lists, tables, links and names that would rot unseen."""
 
+import contextlib
 import fnmatch
 import json
 import os
@@ -53,8 +54,20 @@ def own_files() -> list[Path]:
     return found
 
 
+def texts() -> dict[str, str]:
+    """Return the text of each of our files that is text, by its path from the root."""
+    found = {}
+    for path in OWN:
+        with contextlib.suppress(UnicodeDecodeError):
+            found[str(path.relative_to(ROOT))] = path.read_text()
+    return found
+
+
 OWN = own_files()
 DOCUMENTS = [path for path in OWN if path.suffix == ".md"]
+# A document and its numbered headings, as in "docs/bitget.md 1.2, 1.4-1.6 and 3"; a line may break in between.
+HEADING = r"\d+(?:\.\d+)*"
+CITATION = re.compile(rf"\b(docs/[\w/-]+\.md)[\s#]+({HEADING}(?:(?:-|,|,? and)[\s#]*{HEADING})*)")
 
 
 def test_the_threat_model_lists_exactly_the_files_that_uncover_a_secret() -> None:
@@ -73,14 +86,7 @@ def test_every_test_that_the_threat_model_names_exists() -> None:
 
 
 def test_no_file_holds_the_address_of_a_package_registry() -> None:
-    holding = []
-    for path in OWN:
-        try:
-            text = path.read_text()
-        except UnicodeDecodeError:
-            continue
-        holding += [(str(path.relative_to(ROOT)), host) for host in REGISTRIES if host in text]
-    assert holding == []
+    assert [(name, host) for name, text in texts().items() for host in REGISTRIES if host in text] == []
 
 
 def test_no_lock_holds_any_address() -> None:
@@ -96,6 +102,28 @@ def test_no_lock_holds_any_address() -> None:
 def test_every_link_leads_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
         assert "://" in target or (path.parent / target).exists(), target
+
+
+def test_every_document_that_a_source_names_exists() -> None:
+    sources = {name: text for name, text in texts().items() if not name.endswith(".md")}
+    named = {(name, cited) for name, text in sources.items() for cited in re.findall(r"[\w./-]*\w\.md\b", text)}
+    assert {(name, cited) for name, cited in named if not (ROOT / cited).is_file()} == set()
+    assert len(named) > 10
+
+
+def test_every_heading_that_is_cited_by_its_number_exists() -> None:
+    cited = {
+        (name, page, number)
+        for name, text in texts().items()
+        for page, numbers in CITATION.findall(text)
+        for number in re.findall(HEADING, numbers)
+    }
+    headings = {
+        page: set(re.findall(rf"^#+ ({HEADING}) ", document(page), re.MULTILINE))
+        for page in {page for _, page, _ in cited}
+    }
+    assert {(name, page, number) for name, page, number in cited if number not in headings[page]} == set()
+    assert len(cited) > 10
 
 
 SETTINGS: list[tuple[str, type[Settings], bool]] = [

@@ -1,4 +1,4 @@
-"""Codes and their order, over HTTP, as bitget.md 3.1 has them."""
+"""Codes and their order, over HTTP, as docs/bitget.md 3.1 has them."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Limits with a clock that stands still (bitget.md 4)."""
+"""Limits with a clock that stands still (docs/bitget.md 4)."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The shapes of bitget.md 2.2-2.4, in both spellings where its sources differ."""
+"""The shapes of docs/bitget.md 2.2-2.4, in both spellings where its sources differ."""
 
 from collections.abc import Callable
 from decimal import Decimal

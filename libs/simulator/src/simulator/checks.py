@@ -1,5 +1,5 @@
-"""Who is calling: the exchange's checks in the order of bitget.md 3.1. Every check fails closed; none looks at the
-clock, the socket or global state."""
+"""Who is calling: the exchange's checks in the order of docs/bitget.md 3.1. Every check fails closed; none looks at
+the clock, the socket or global state."""
 
 import re
 from collections.abc import Mapping

@@ -1,5 +1,5 @@
 """Bitget's refusals as the simulator gives them: code, text and HTTP status. Authentication errors are 400, not 401
-(bitget.md 3)."""
+(docs/bitget.md 3)."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The table of what the exchange serves: method and path to reply, right and rate (bitget.md 2.2-2.4). A new
+"""The table of what the exchange serves: method and path to reply, right and rate (docs/bitget.md 2.2-2.4). A new
 endpoint is one line here and one function that makes its reply."""
 
 from collections.abc import Callable

@@ -1,5 +1,5 @@
-"""Bitget's request limits (bitget.md 4): so many calls a second per endpoint and UID (or IP, for public calls), and
-6000 a minute per IP with five minutes' penalty. Memory is bounded: counters live for one second or one minute."""
+"""Bitget's request limits (docs/bitget.md 4): so many calls a second per endpoint and UID (or IP, for public calls),
+and 6000 a minute per IP with five minutes' penalty. Memory is bounded: counters live for one second or one minute."""
 
 from typing import Final
 

@@ -1,5 +1,5 @@
-"""What the two account families answer to their reads (bitget.md 2.2-2.4). Numbers are text; the account's style
-picks between spellings where the sources differ. Reads only: nothing here changes an account."""
+"""What the two account families answer to their reads (docs/bitget.md 2.2-2.4). Numbers are text; the account's
+style picks between spellings where the sources differ. Reads only: nothing here changes an account."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

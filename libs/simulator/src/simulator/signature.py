@@ -1,4 +1,4 @@
-"""Checks ACCESS-SIGN from the bytes that arrived (bitget.md 1.2-1.4). Never signs anything, and never sees a
+"""Checks ACCESS-SIGN from the bytes that arrived (docs/bitget.md 1.2-1.4). Never signs anything, and never sees a
 client's own idea of the prehash: path, query and body are taken from the wire."""
 
 import base64

@@ -1,6 +1,6 @@
 """Own the one canonical request: the bytes to sign and the bytes to send come from the same object.
 
-What could be read in two ways is refused, never repaired (bitget.md 1.2, 1.3 and 6; security.md 4.1).
+What could be read in two ways is refused, never repaired (docs/bitget.md 1.2, 1.3 and 6).
 """
 
 import re
