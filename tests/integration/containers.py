@@ -1,24 +1,26 @@
 """HashiCorp Vault and Redis in containers, in the place of the wheels' servers: the same suite runs on them.
 
-Needs a Docker engine. The images are compose's own, so that what is tested is what is deployed.
+Needs a Docker engine on this machine. The images are compose's own, so that what is tested is what is deployed. They
+keep the names of the servers whose place they take, and publish their ports on 127.0.0.1 only.
 """
 
 import contextlib
 from pathlib import Path
+from secrets import token_hex
 
 import docker
 import redis
 import yaml
-from cli.processes import clean_environment, free_port
+from cli.processes import Child, LaunchError, free_port
 from cli.servers import RedisServer, VaultServer
 from cli.vault_admin import ACTIVE, SHAMIR, VaultAdmin
 from testcontainers.core.container import DockerContainer
 
 ROOT = Path(__file__).resolve().parents[2]
-SHAMIR_SEALED = 503
-# File storage, so that the state outlives a kill; the audit device is enabled by provisioning, through the API.
+# Raft as in compose, in the image's own volume, which outlives a kill. Provisioning enables the audit device.
 VAULT_CONFIG = """
-{"storage": {"file": {"path": "/vault/file"}}, "disable_mlock": true, "api_addr": "http://127.0.0.1:8200",
+{"storage": {"raft": {"path": "/vault/file", "node_id": "node-1", "performance_multiplier": 1}}, "disable_mlock": true,
+ "api_addr": "http://127.0.0.1:8200", "cluster_addr": "http://127.0.0.1:8201",
  "listener": {"tcp": {"address": "0.0.0.0:8200", "tls_disable": true}}}
 """
 
@@ -29,11 +31,18 @@ def image(service: str) -> str:
     return str(compose["services"][service]["image"])
 
 
-class _Contained:
-    """What turns a child process into a container with a fixed port of 127.0.0.1."""
+class Contained(Child):
+    """A child that is a container, with one port of 127.0.0.1; `state` is the folder inside that outlives a kill."""
 
-    container: DockerContainer
+    state: str
     _made = False
+
+    def __init__(self, name: str, home: Path, made: DockerContainer, inner_port: int) -> None:
+        super().__init__(name, [], {}, home / "logs")
+        self.port = free_port()
+        self.container = made
+        # with_bind_ports takes no address and would publish on every one.
+        self.container.ports[str(inner_port)] = ("127.0.0.1", self.port)
 
     @property
     def pid(self) -> int:
@@ -44,27 +53,31 @@ class _Contained:
         return self._made and self._wrapped().status in ("running", "paused")
 
     def spawn(self) -> None:
-        if not self._made:
-            self.container.start()
-            self._made = True
-        else:
-            self._wrapped().start()
+        try:
+            if self._made:
+                self._wrapped().start()
+            else:
+                self.container.start()
+                self._made = True
+        except docker.errors.DockerException as error:
+            raise LaunchError(f"{self.container.image} does not start: {error}") from None
 
     def last_words(self) -> str:
         return str(self._wrapped().logs(tail=1).decode(errors="replace"))
 
     def ask_to_stop(self) -> None:
-        """A container is asked and waited for in one call."""
+        """A container is stopped and removed in one call."""
 
     def stop(self, grace: float = 12) -> None:
-        if self._made:
+        with contextlib.suppress(docker.errors.NotFound):
             self.container.stop()
-            self._made = False
+        self._made = False
 
     def kill(self) -> None:
         if self._made:
-            with contextlib.suppress(docker.errors.APIError):
+            with contextlib.suppress(docker.errors.APIError):  # it may not be running
                 self._wrapped().kill()
+            self._wrapped().wait()
 
     def pause(self) -> None:
         self._wrapped().pause()
@@ -72,22 +85,29 @@ class _Contained:
     def resume(self) -> None:
         self._wrapped().unpause()
 
+    def written(self) -> dict[str, bytes]:
+        """Return what the container wrote: its output, and its state as a tar archive."""
+        chunks, _ = self._wrapped().get_archive(self.state)
+        archive = b"".join(chunks)  # read first: the engine answers nothing else about the container meanwhile
+        return {f"{self.name}.log": self._wrapped().logs(), f"{self.name}.tar": archive}
+
     def _wrapped(self) -> docker.models.containers.Container:
         wrapped = self.container.get_wrapped_container()
         wrapped.reload()
         return wrapped
 
 
-class HashicorpVault(_Contained, VaultServer):
+class HashicorpVault(Contained, VaultServer):
     """HashiCorp Vault, initialised and unsealed at each start."""
 
+    state = "/vault/file"
+
     def __init__(self, home: Path) -> None:
-        VaultServer.__init__(self, "openbao", [], clean_environment(), home / "logs")
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        made = DockerContainer(image("hashicorp-vault")).with_command("server")
+        made.with_envs(VAULT_LOCAL_CONFIG=VAULT_CONFIG, SKIP_SETCAP="1")
+        super().__init__("openbao", home, made, 8200)
+        self.url = f"http://127.0.0.1:{self.port}"
         self._init_file = home / "vault-init.json"
-        made = DockerContainer(image("hashicorp-vault")).with_command("server").with_bind_ports(8200, port)
-        self.container = made.with_env("VAULT_LOCAL_CONFIG", VAULT_CONFIG).with_env("SKIP_SETCAP", "1")
 
     def admin(self) -> VaultAdmin:
         return VaultAdmin(self.url, self._init_file)
@@ -96,20 +116,21 @@ class HashicorpVault(_Contained, VaultServer):
         with self.admin() as admin:
             self.wait_for(lambda: admin.health() is not None, seconds)
             admin.initialise(SHAMIR)
-            if admin.health() == SHAMIR_SEALED:
-                admin.unseal()
+            admin.unseal()
             self.wait_for(lambda: admin.health() == ACTIVE, seconds)
 
 
-class RedisContainer(_Contained, RedisServer):
-    """Redis with an append-only file."""
+class RedisContainer(Contained, RedisServer):
+    """Redis with a password and an append-only file."""
+
+    state = "/data"
 
     def __init__(self, home: Path) -> None:
-        RedisServer.__init__(self, "valkey", [], clean_environment(), home / "logs")
-        port = free_port()
-        self.url = f"redis://127.0.0.1:{port}/0"
-        command = "redis-server --appendonly yes --save ''"
-        self.container = DockerContainer(image("redis")).with_command(command).with_bind_ports(6379, port)
+        password = token_hex(16)
+        command = f"redis-server --requirepass {password} --appendonly yes --save ''"
+        made = DockerContainer(image("redis")).with_command(command)
+        super().__init__("valkey", home, made, 6379)
+        self.url = f"redis://:{password}@127.0.0.1:{self.port}/0"
 
     def ready(self) -> bool:
         try:
