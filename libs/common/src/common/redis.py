@@ -3,6 +3,7 @@
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
 
 CONNECTIONS = 200
 
@@ -10,7 +11,9 @@ CONNECTIONS = 200
 def connect(url: str) -> Redis:
     """Return a client that makes no connection yet and never retries by itself.
 
-    redis-py by default retries a dead server for 3.5 s a command and raises when its pool is used up.
+    redis-py by default retries a dead server for 3.5 s a command and raises when its pool is used up. With maintenance
+    notifications, its default, redis-py 8.1.0 hands out connections that the server has closed (redis/redis-py#4252):
+    each fails one caller after a restart of the server.
     """
     pool = BlockingConnectionPool.from_url(
         url,
@@ -19,5 +22,6 @@ def connect(url: str) -> Redis:
         socket_timeout=5,
         socket_connect_timeout=1,
         retry=Retry(NoBackoff(), 0),
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
     return Redis.from_pool(pool)
