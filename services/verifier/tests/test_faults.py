@@ -115,6 +115,30 @@ async def test_a_fault_of_one_call_beside_leaves_the_verdict_whole(bench: Any, p
     assert after.observation.balances.total_usdt == before.observation.balances.total_usdt
 
 
+async def test_a_total_that_cannot_be_told_is_unknown_and_asked_for_again_soon(bench: Any) -> None:
+    bench.exchange.limits.enforced = False
+    binding = bench.vault.bind(bench.exchange.named("classic-trader"))
+    bench.fault(kind="error", code="429", status=429, path="/api/v2/account/all-account-balance")
+    outcome = await bench.verify(binding)
+    balances = (await bench.status.read(binding.tenant_id, binding.id)).observation.balances
+    assert {row.coin for row in balances.spot} > {"USDT"}
+    assert balances.total_usdt == ""
+    assert outcome.verified
+    assert outcome.next_s is not None
+    assert outcome.next_s <= 2
+
+
+async def test_a_read_that_was_proven_stays_proven_through_a_hiccup(bench: Any) -> None:
+    bench.exchange.limits.enforced = False
+    bench.change("classic-trader", authorities=["coor", "coow", "cpor", "cpow"])
+    binding = bench.vault.bind(bench.exchange.named("classic-trader"), [types.SCOPE_FUTURES])
+    await bench.verify(binding)
+    bench.fault(kind="html", path="/api/v2/mix/account/accounts")
+    await bench.verify(binding)
+    assert bench.vault.records[binding.id].verdict.permissions.read == types.ANSWER_YES
+    assert bench.vault.transitions == 1
+
+
 @pytest.mark.parametrize("path", ["/api/v2/spot/account/assets", "/api/v2/mix/account/accounts"])
 async def test_a_fault_of_one_classic_call_changes_no_state(bench: Any, path: str) -> None:
     bench.exchange.limits.enforced = False

@@ -20,7 +20,12 @@ CLASSIC = [
     ("wtor smor ttor chor", {"transfer": NO, "margin_trade": NO, "copy_trade": NO, "sub_accounts": NO}),
     ("stow p2p taxr pllw", {"spot_trade": YES, "withdraw": NO}),
     ("stow p2pw", {"spot_trade": YES, "withdraw": NO}),
-    ("trade readonly", {"read": YES, "spot_trade": YES, "futures_trade": YES, "withdraw": NO}),
+    ("readonly", {"read": YES, "spot_trade": NO, "futures_trade": NO, "withdraw": NO}),
+    (
+        "trade readonly",
+        {"read": YES, "spot_trade": YES, "futures_trade": YES, "withdraw": UNKNOWN, "transfer": UNKNOWN},
+    ),
+    ("trade withdraw", {"spot_trade": YES, "withdraw": YES, "transfer": UNKNOWN}),
     ("stow newr", {"spot_trade": YES, "futures_trade": UNKNOWN, "withdraw": UNKNOWN, "transfer": UNKNOWN}),
     ("", {"read": NO, "withdraw": NO}),
 ]

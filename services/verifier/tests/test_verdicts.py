@@ -177,6 +177,15 @@ async def test_a_classic_key_without_spot_proves_itself_by_its_futures_account(b
     assert _available(both) == {"usdt_futures", "usdc_futures", "coin_futures"}
 
 
+async def test_a_key_that_may_not_read_its_permissions_shows_what_is_known_and_nothing_more(bench: Any) -> None:
+    bench.change("classic-trader", authorities=["coor", "coow", "cpor", "cpow"], ips=["127.0.0.1"])
+    verdict = await bench.verdict("classic-trader", [SCOPE_FUTURES])
+    finding = next(finding for finding in verdict.findings if finding.code == "unknown_permission")
+    assert (finding.evidence.endpoint, finding.evidence.exchange_code) == ("GET /api/v2/spot/account/info", "40014")
+    assert verdict.permissions.read == types.ANSWER_YES  # the futures account was read
+    assert not verdict.HasField("ip_whitelist")  # a list that was not told is not "no list"
+
+
 async def test_a_trade_only_unified_key_trades_without_showing_balances(bench: Any) -> None:
     bench.change("unified-trader", permissions=["uta_trade"])
     binding = bench.vault.bind(bench.exchange.named("unified-trader"))

@@ -29,6 +29,7 @@ from strongroom.types.v1.binding_pb2 import (
     Finding,
     IpWhitelist,
     Observation,
+    Permissions,
     Reason,
     Scope,
     Verdict,
@@ -80,7 +81,7 @@ def of_facts(binding: Binding, facts: Facts, egress: tuple[str, ...]) -> Verdict
         reason=_reason(found) if limited else REASON_UNSPECIFIED,
         environment=facts.environment,
         account=Account(uid=facts.info.uid, parent_uid=facts.info.parent_uid, mode=facts.mode, keys_limit=KEYS_LIMIT),
-        permissions=facts.permissions,
+        permissions=_permissions(binding, facts),
         ip_whitelist=_ip_whitelist(facts, egress),
         findings=found,
         strategies=strategies.of_facts(binding, facts),
@@ -90,6 +91,15 @@ def of_facts(binding: Binding, facts: Facts, egress: tuple[str, ...]) -> Verdict
 def _reason(found: list[Finding]) -> Reason.ValueType:
     lacking = any(finding.code in ("missing_permission", "read_only_key") for finding in found)
     return REASON_PERMISSION_DENIED if lacking else REASON_POLICY_VIOLATION
+
+
+def _permissions(binding: Binding, facts: Facts) -> Permissions:
+    """Return what the key may do: what it is told to, and what it has just done. A hiccup unproves nothing."""
+    told = Permissions()
+    told.CopyFrom(facts.permissions)
+    if facts.balances is not None or (facts.hiccup and binding.verdict.permissions.read == ANSWER_YES):
+        told.read = ANSWER_YES
+    return told
 
 
 def _scopes(binding: Binding, facts: Facts) -> Iterator[Finding]:
@@ -172,8 +182,11 @@ def _absent(facts: Facts, egress: tuple[str, ...]) -> list[str]:
     return [address for address in egress if not models.covers(listed, address)]
 
 
-def _ip_whitelist(facts: Facts, egress: tuple[str, ...]) -> IpWhitelist:
-    listed = facts.info.addresses or ()
+def _ip_whitelist(facts: Facts, egress: tuple[str, ...]) -> IpWhitelist | None:
+    """Return the key's list; None when the exchange did not tell it, which is not the same as no list."""
+    listed = facts.info.addresses
+    if listed is None:
+        return None
     return IpWhitelist(bound=bool(listed), addresses=listed, missing=_absent(facts, egress))
 
 
@@ -185,7 +198,9 @@ def _notes(facts: Facts) -> Iterator[Finding]:
         right = rights.READING[SCOPE_SPOT] if facts.mode == ACCOUNT_MODE_CLASSIC else rights.UNIFIED_READING
         detail = "The key may not read its own permissions, so nothing can be said about what else it may do."
         remedy = f"If you want to see them here: at Bitget edit this key and switch on {right}."
-        yield findings.make("unknown_permission", evidence, detail=detail, remedy=remedy)
+        refused = facts.info_refused
+        said = findings.evidence(refused.endpoint, refused.code, refused.message) if refused else evidence
+        yield findings.make("unknown_permission", said, detail=detail, remedy=remedy)
     elif unknown:
         detail = (
             f"Bitget lists permissions that are not known here: {', '.join(unknown)}. What they allow is not known."

@@ -124,12 +124,11 @@ class Verification:
         observation = Observation(last_verified_at=timestamp(now), next_verification_at=self._next(outcome))
         if isinstance(answer, ExchangeFailure):
             return observation
-        if answer.hiccup:
-            if before is not None and before.HasField("balances"):
-                observation.balances.CopyFrom(before.balances)
-        elif answer.balances is not None:
+        if answer.balances is not None:
             observation.balances.CopyFrom(answer.balances)
             observation.balances.as_of.CopyFrom(timestamp(now))
+        elif answer.hiccup and before is not None and before.HasField("balances"):
+            observation.balances.CopyFrom(before.balances)
         return observation
 
     def _unanswered(self, before: Observation | None, failure: ExchangeFailure, outcome: Outcome) -> Observation:

@@ -32,7 +32,8 @@ def unified(data: Any, scopes: Scopes) -> Balances | None:
 def classic(spot: Any, futures: Mapping[str, Any], overview: Any, scopes: Scopes) -> Balances:
     """Return the wallets of a classic account: `spot` rows, `futures` rows by product, `overview` by wallet.
 
-    The total covers the requested scopes. Without the overview only USDT counts in spot, as nothing here prices coins.
+    The total covers the requested scopes. Nothing here prices coins: without the overview it is told only where USDT
+    is all there is in spot, and otherwise stays empty, which means unknown.
     """
     coins = [_classic_coin(row) for row in rows(spot) if coin(row.get("coin"))]
     positions = [(product, row) for product, data in futures.items() for row in rows(data)]
@@ -41,8 +42,9 @@ def classic(spot: Any, futures: Mapping[str, Any], overview: Any, scopes: Scopes
     ]
     counted = [item.total for item in coins if item.coin == "USDT"]
     counted += [amount(row.get("usdtEquity")) for _, row in positions]
+    unpriced = any(item.coin != "USDT" and item.total != "0" for item in coins)
     return Balances(
-        total_usdt=total(*(valued or counted)),
+        total_usdt="" if unpriced and not valued else total(*(valued or counted)),
         spot=coins,
         futures=[_classic_futures(product, row) for product, row in positions if coin(row.get("marginCoin"))],
     )

@@ -33,8 +33,11 @@ CLASSIC: Final[dict[str, tuple[str, ...]]] = {
     "taxw": (),
     "pllr": (),
     "pllw": (),
-    # Older words, still in the sample replies of the documentation.
     "readonly": ("read",),
+}
+# Older words, still in the sample replies of the documentation. They give what they say, but nobody knows all of them:
+# what such a list does not name is unknown.
+OLDER: Final[dict[str, tuple[str, ...]]] = {
     "trade": ("read", "spot_trade", "futures_orders", "futures_holdings"),
     "transfer": ("transfer",),
     "withdraw": ("withdraw",),
@@ -74,7 +77,7 @@ def classic(info: KeyInfo) -> Permissions:
         return unreadable()
     words = [_word(token) for token in info.tokens]
     unknown = [token for token, word in zip(info.tokens, words, strict=True) if word not in CLASSIC]
-    granted = {right for word in words for right in CLASSIC.get(word, ())}
+    granted = {right for word in words for right in CLASSIC.get(word, OLDER.get(word, ()))}
     absent = ANSWER_UNKNOWN if unknown else ANSWER_NO
 
     def answer(*rights: str) -> Answer.ValueType:

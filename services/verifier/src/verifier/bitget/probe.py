@@ -64,7 +64,8 @@ class Product:
 class Facts:
     """What was learned of a key that works. `refused` holds the permission refusals by the scope they concern.
 
-    `hiccup` means that balances could not be read this time for a passing reason.
+    `hiccup` means that balances, or their total, could not be read this time for a passing reason; `info_refused` is
+    the refusal to tell the key's own permissions.
     """
 
     environment: Environment.ValueType
@@ -76,6 +77,7 @@ class Facts:
     balances: Balances | None
     refused: Mapping[int, ExchangeFailure] = field(default_factory=dict)
     hiccup: bool = False
+    info_refused: ExchangeFailure | None = None
 
 
 async def probe(reads: Reads, scopes: Scopes, recorded: Environment.ValueType) -> Facts:
@@ -92,6 +94,7 @@ async def probe(reads: Reads, scopes: Scopes, recorded: Environment.ValueType) -
 
 async def _account(reads: Reads, scopes: Scopes) -> Facts:
     """Ask as for a unified account; a refusal of the mode leads to the classic calls, any other is not a mode."""
+    unread = None
     try:
         info = models.key_info(_object(UNIFIED_INFO, await reads.get(UNIFIED_INFO)), "permissions")
     except ExchangeFailure as failure:
@@ -99,11 +102,11 @@ async def _account(reads: Reads, scopes: Scopes) -> Facts:
             return await _classic(reads, scopes)
         if failure.rule.group is not Group.PERMISSION:
             raise
-        info = KeyInfo()  # permissions are looked at last: the credentials are good
-    return await _unified(reads, scopes, info)
+        info, unread = KeyInfo(), failure  # permissions are looked at last: the credentials are good
+    return await _unified(reads, scopes, info, unread)
 
 
-async def _unified(reads: Reads, scopes: Scopes, info: KeyInfo) -> Facts:
+async def _unified(reads: Reads, scopes: Scopes, info: KeyInfo, unread: ExchangeFailure | None) -> Facts:
     settings, assets = await _together(_optional(reads, UNIFIED_SETTINGS), _optional(reads, UNIFIED_ASSETS))
     if isinstance(settings, dict) and settings.get("accountMode") in CHANGING:
         raise ExchangeFailure(codes.CODES["40084"], f"GET {UNIFIED_SETTINGS}")
@@ -124,17 +127,19 @@ async def _unified(reads: Reads, scopes: Scopes, info: KeyInfo) -> Facts:
         balances=balances.unified(assets, scopes),
         refused=refused,
         hiccup=not isinstance(assets, dict) and not refused,
+        info_refused=unread,
     )
 
 
 async def _classic(reads: Reads, scopes: Scopes) -> Facts:
     refused: dict[int, ExchangeFailure] = {}
+    unread = None
     try:
         info = models.key_info(_object(CLASSIC_INFO, await reads.get(CLASSIC_INFO)), "authorities")
     except ExchangeFailure as failure:
         if failure.rule.group is not Group.PERMISSION:
             raise
-        info, refused[SCOPE_SPOT] = KeyInfo(), failure
+        info, unread, refused[SCOPE_SPOT] = KeyInfo(), failure, failure
         if SCOPE_FUTURES not in scopes:  # else the balances below prove the credentials
             await _optional(reads, CLASSIC_FUTURES, ("productType", "USDT-FUTURES"))
     names = [name for name in PRODUCTS if SCOPE_FUTURES in scopes]
@@ -148,6 +153,10 @@ async def _classic(reads: Reads, scopes: Scopes) -> Facts:
     hiccup = _note_refusals(spot, futures, refused)
     known = {PRODUCTS[name]: answer for name, answer in futures.items()}
     readable = (reads_spot and isinstance(spot, list)) or any(isinstance(answer, list) for answer in answers)
+    held = balances.classic(spot, known, overview, scopes) if readable and not hiccup else None
+    unpriced = (
+        held is not None and not held.total_usdt and isinstance(overview, Gap) and overview.group in codes.PASSING
+    )
     return Facts(
         environment=_environment(reads),
         mode=ACCOUNT_MODE_CLASSIC,
@@ -155,9 +164,10 @@ async def _classic(reads: Reads, scopes: Scopes) -> Facts:
         info=info,
         permissions=permissions.classic(info),
         products={"spot_trading": _spot_product(spot), **{n: _futures_product(n, a) for n, a in futures.items()}},
-        balances=balances.classic(spot, known, overview, scopes) if readable else None,
+        balances=held,
         refused=refused,
-        hiccup=hiccup,
+        hiccup=hiccup or unpriced,
+        info_refused=unread,
     )
 
 
@@ -192,8 +202,8 @@ async def _overview(reads: Reads) -> Any:
     """Return the value of each wallet; it may be asked once a second only and is never worth a wait."""
     try:
         return await reads.once(CLASSIC_OVERVIEW)
-    except ExchangeFailure:
-        return None
+    except ExchangeFailure as failure:
+        return Gap(failure)
 
 
 async def _futures(reads: Reads, name: str) -> Any:
