@@ -62,7 +62,7 @@ class Screen:
 def _balances(binding: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     balances = binding.get("balances")
     if balances:
-        yield "total", f"{balances['total_usdt']} USDT"
+        yield "total", f"{balances['total_usdt']} USDT" if balances["total_usdt"] else "not known"
         yield "spot", ", ".join(f"{one['total']} {one['coin']}" for one in balances["spot"]) or "nothing"
         futures = (f"{one['equity']} {one['coin']} ({one['product']})" for one in balances["futures"])
         yield "futures", ", ".join(futures) or "nothing"
