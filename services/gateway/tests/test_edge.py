@@ -1,6 +1,8 @@
 """What is refused before any route looks at it, in bytes on a socket; and what every answer carries."""
 
+import contextlib
 import json
+import resource
 import socket
 import time
 
@@ -58,6 +60,7 @@ def _request(line="GET /v1/bindings HTTP/1.1", *headers, body=b""):
         ("Host: a", "Content-Length: 4", "Transfer-Encoding: chunked"),
         ("Host: a", "Transfer-Encoding: chunked", "Content-Length: 4"),
         ("Host: a", "Transfer-Encoding: chunked, identity"),
+        ("Host: a", "Transfer-Encoding: identity, chunked"),
         ("Host: a", "Content-Length: -1"),
         ("Host: a", "Content-Length: 1x"),
         ("Host: a/b?c=",),
@@ -280,3 +283,24 @@ def test_an_unknown_failure_in_a_route_tells_nothing(serve, issuer, tenant):
     answer = httpx.get(f"{broken.url}/v1/events", headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert answer.json()["detail"] == "Something went wrong on our side."
+
+
+CHUNKED = ("POST /v1/bindings HTTP/1.1", "Host: a", "Transfer-Encoding: chunked")
+
+
+def test_what_follows_a_chunked_body_is_no_header(served, issuer, tenant):
+    """A head without Authorization stays without it, whatever comes behind the body."""
+    trailers = f"Authorization: Bearer {issuer.issue(tenant)}\r\nHost: b\r\n\r\n".encode()
+    received = _talk(served.port, _request(*CHUNKED, body=b"2\r\n{}\r\n0\r\n" + trailers))
+    assert _problems(received) == [(401, "unauthenticated")]
+
+
+def test_endless_trailers_cost_no_memory(served, monkeypatch):
+    monkeypatch.setattr(edge, "BODY_S", 1.0)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with socket.create_connection(("127.0.0.1", served.port), timeout=5) as connection:
+        connection.sendall(_request(*CHUNKED, body=b"0\r\n"))
+        with contextlib.suppress(OSError):
+            for _ in range(100_000):
+                connection.sendall((b"A: " + b"x" * 900 + b"\r\n") * 70)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 1024  # KiB

@@ -57,7 +57,9 @@ def admit(scope: Scope) -> None:
     names = Counter(name for name, _ in scope["headers"])
     hosts = [value for name, value in scope["headers"] if name == b"host"]
     wrong_host = len(hosts) != 1 or not _HOST.fullmatch(hosts[0])
-    if wrong_host or any(names[name] > 1 for name in _ONCE) or {b"content-length", b"transfer-encoding"} <= set(names):
+    codings = [value.lower() for name, value in scope["headers"] if name == b"transfer-encoding"]
+    wrong_body = codings not in ([], [b"chunked"]) or (codings and names[b"content-length"])
+    if wrong_host or wrong_body or any(names[name] > 1 for name in _ONCE):
         raise Problem("malformed_request", headers={"Connection": "close"})
     for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True):
         if name.strip().lower().replace("-", "_") in _SECRET_NAMES:

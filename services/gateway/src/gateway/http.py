@@ -47,6 +47,11 @@ class HttpProtocol(HttpToolsProtocol):
         self._arm(HEAD_S)
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header of the head; trailers come unchecked after a chunked body and are dropped."""
+        if self._head_bytes is not None:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Hand the request on; its body has a deadline of its own."""
         self._head_bytes = None
