@@ -12,3 +12,9 @@ def test_ambiguous_or_bottomless_json_is_refused(text: str) -> None:
 
 def test_plain_json_is_read() -> None:
     assert strict_json.loads(b'{"a":[1,"x",null]}') == {"a": [1, "x", None]}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "utf-8-sig"])
+def test_bytes_are_utf_8_and_nothing_else(encoding: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        strict_json.loads('{"a":1}'.encode(encoding))

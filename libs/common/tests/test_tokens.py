@@ -12,6 +12,8 @@ from cli.tokens import TokenIssuer
 from common.clock import SystemClock
 from common.errors import PermissionDenied, Unauthenticated
 from common.tokens import LIMIT, TokenVerifier
+from joserfc import jws
+from joserfc.jwk import ECKey
 
 TENANT = "a" * 26
 NOW = int(time.time())
@@ -46,6 +48,8 @@ CLAIMS: dict[str, dict[str, Any]] = {
     "exp is text": {"exp": str(NOW + 3600)},
     "exp is a float": {"exp": NOW + 3600.5},
     "exp is true": {"exp": True},
+    "exp is no time": {"exp": 10**400},
+    "issued before time": {"iat": -(10**400)},
     "expired": {"exp": NOW - 31},
     "issued in the future": {"iat": NOW + 3600, "exp": NOW + 7200},
     "not yet": {"nbf": NOW + 3600},
@@ -124,3 +128,15 @@ def test_a_key_that_the_issuer_added_later_is_found(issuer: TokenIssuer, tmp_pat
         verifier.verify("Bearer " + fresh.issue(TENANT))
     issuer.jwks_file.write_bytes(fresh.jwks_file.read_bytes())
     assert verifier.verify("Bearer " + fresh.issue(TENANT)).tenant == TENANT
+
+
+def test_claims_in_another_encoding_are_refused(issuer: TokenIssuer, verifier: TokenVerifier) -> None:
+    key = ECKey.import_key((issuer.jwks_file.parent / "issuer.key").read_bytes())
+    key.ensure_kid()
+    head, body, _ = issuer.issue(TENANT).split(".")
+    claims = base64.urlsafe_b64decode(body + "==").decode()
+    header = json.loads(base64.urlsafe_b64decode(head + "=="))
+    for encoding in ("utf-16", "utf-8-sig"):
+        token = jws.serialize_compact(header, claims.encode(encoding), key, algorithms=["ES256"])
+        with pytest.raises(Unauthenticated):
+            verifier.verify("Bearer " + token)

@@ -1,4 +1,4 @@
-"""Own the parsing of JSON that decides anything: duplicate names, NaN and bottomless nesting are refused."""
+"""Own the parsing of JSON that decides anything: only UTF-8; no name twice, no NaN, no bottomless nesting."""
 
 import json
 from typing import Any
@@ -6,8 +6,9 @@ from typing import Any
 
 def loads(data: bytes | str) -> Any:
     """Return the parsed value; raise ValueError for anything that two parsers could read differently."""
+    text = data.decode() if isinstance(data, bytes) else data
     try:
-        return json.loads(data, object_pairs_hook=_unique, parse_constant=_no_constant)
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

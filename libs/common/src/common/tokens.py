@@ -24,6 +24,7 @@ ALGORITHMS: Final = ["ES256", "RS256"]
 TYPES: Final = ("at+jwt", "application/at+jwt")
 LEEWAY_S: Final = 30
 LIMIT: Final = 8192
+FOREVER: Final = 1 << 40  # larger numbers are no times, and too large ones no floats
 SCOPES: Final = frozenset(
     ["bindings:read", "bindings:write", "requests:execute", "requests:sign", "audit:read", "admin"]
 )
@@ -80,7 +81,7 @@ class TokenVerifier:
         now = self._clock.unix()
         expires, issued, starts = claims["exp"], claims["iat"], claims.get("nbf", 0)
         for moment in (expires, issued, starts):
-            if type(moment) is not int:
+            if type(moment) is not int or not 0 <= moment < FOREVER:
                 raise TypeError("times are whole seconds")
         if expires <= now - LEEWAY_S or issued > now + LEEWAY_S or starts > now + LEEWAY_S or expires <= issued:
             raise ValueError("not now")
