@@ -168,3 +168,19 @@ async def test_health_tells_liveness_and_readiness_apart() -> None:
     await asyncio.wait_for(health.stop(), 5)
     assert states == [False, True, False]
     assert live.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_a_malformed_message_is_refused_in_our_words_once_the_caller_is_known(
+    port: int, authority: Authority, tmp_path: Path
+) -> None:
+    told = {}
+    for name in ("gateway", "verifier"):
+        who = identity(authority.issue(name, tmp_path / name))
+        async with client.channel(f"127.0.0.1:{port}", "vault", who) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await channel.unary_unary(f"/{SERVICE.full_name}/Describe")(b"\xff\xff", timeout=5)
+        told[name] = (caught.value.code(), caught.value.details())
+    assert told == {
+        "gateway": (grpc.StatusCode.INVALID_ARGUMENT, "The message is not of this method's type."),
+        "verifier": (grpc.StatusCode.PERMISSION_DENIED, "This workload may not call this method."),
+    }

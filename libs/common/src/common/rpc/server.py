@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import DecodeError
 
 from common import context, logs
 from common.errors import Internal, InvalidArgument, PermissionDenied, StrongroomError
@@ -21,6 +22,7 @@ from common.rpc.tls import Identity
 Callers = Mapping[str, frozenset[str]]
 ServicerContext = grpc.aio.ServicerContext[Any, Any]
 Register = Callable[[grpc.aio.Server], None]
+Parse = Callable[[bytes], Any]
 
 NAMESPACE: Final = "strongroom"
 MAX_MESSAGE: Final = 1 << 20
@@ -58,19 +60,20 @@ class Edge(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         method = handler_call_details.method
-        codecs = (handler.request_deserializer, handler.response_serializer)
+        # The message comes as bytes: it is read once the caller is known, and a misfit is refused in our words.
+        parse, codecs = handler.request_deserializer, (None, handler.response_serializer)
         if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(self._unary(method, handler.unary_unary), *codecs)
+            return grpc.unary_unary_rpc_method_handler(self._unary(method, parse, handler.unary_unary), *codecs)
         if handler.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(self._stream(method, handler.unary_stream), *codecs)
+            return grpc.unary_stream_rpc_method_handler(self._stream(method, parse, handler.unary_stream), *codecs)
         raise TypeError(f"{method} has a shape that the edge does not guard")
 
-    def _unary(self, method: str, behaviour: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def guarded(request: Any, rpc: ServicerContext) -> Any:
+    def _unary(self, method: str, parse: Parse, behaviour: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+        async def guarded(request: bytes, rpc: ServicerContext) -> Any:
             started = time.monotonic()
             try:
                 self._enter(method, rpc)
-                return await behaviour(request, rpc)
+                return await behaviour(_message(parse, request), rpc)
             except StrongroomError as error:
                 await self._refuse(method, rpc, error, started)
             except grpc.aio.AbortError:
@@ -80,12 +83,12 @@ class Edge(grpc.aio.ServerInterceptor):
 
         return guarded
 
-    def _stream(self, method: str, behaviour: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
-        async def guarded(request: Any, rpc: ServicerContext) -> AsyncIterator[Any]:
+    def _stream(self, method: str, parse: Parse, behaviour: Callable[..., AsyncIterator[Any]]) -> Callable[..., Any]:
+        async def guarded(request: bytes, rpc: ServicerContext) -> AsyncIterator[Any]:
             started = time.monotonic()
             try:
                 self._enter(method, rpc)
-                async for item in behaviour(request, rpc):
+                async for item in behaviour(_message(parse, request), rpc):
                     yield item
             except StrongroomError as error:
                 await self._refuse(method, rpc, error, started)
@@ -120,6 +123,13 @@ class Edge(grpc.aio.ServerInterceptor):
         logs.get().info("rpc_refused", method=method, kind=error.kind, reason=error.reason, duration_ms=elapsed)
         code, text, trailing = to_rpc(error)
         await rpc.abort(code, text, trailing)
+
+
+def _message(parse: Parse, raw: bytes) -> Any:
+    try:
+        return parse(raw)
+    except DecodeError:
+        raise InvalidArgument("malformed_message", "The message is not of this method's type.") from None
 
 
 def _unexpected(method: str, error: Exception) -> Internal:
