@@ -172,7 +172,10 @@ async def test_the_blocking_read_ends_soon_after_the_last_reader_went(redis: Red
 async def test_an_entry_that_nobody_of_ours_wrote_is_passed_over(redis: Redis, hub: EventHub) -> None:
     first = await publish(redis, 1)
     reader = Reader(hub, first)
-    for fields in ({"x": "y"}, {"epoch": "00000001", "event": b"\xff\xff"}, {"epoch": b"\xff", "event": b""}):
+    far = Event(occurred_at={"seconds": 1 << 62}).SerializeToString()
+    lines = {"epoch": "00000001\ndata: x\n\n", "event": b""}
+    misfits = ({"x": "y"}, {"epoch": "00000001", "event": b"\xff\xff"}, {"epoch": b"\xff", "event": b""})
+    for fields in (*misfits, {"epoch": "00000001", "event": far}, lines):
         await redis.xadd(stream_key(TENANT), fields)
     await publish(redis, 2)
     await reader.until([2])

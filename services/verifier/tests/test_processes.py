@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 from cli.processes import Child, clean_environment
+from common.errors import NotFound, PermissionDenied
+from common.rpc import client
+from common.rpc.tls import Identity
 from strongroom.types.v1 import binding_pb2 as types
 from verifier.jobs import GROUP, STREAM, Job
+from verifier.vault_client import VaultClient
 
 SETTINGS = {"slots": "4", "lease_seconds": "1", "reconcile_seconds": "60"}
 
@@ -148,3 +152,15 @@ async def test_a_wrong_setting_is_named_in_one_line(site: Any, own: dict[str, st
 
 async def test_an_unknown_role_is_refused(site: Any) -> None:
     assert (await asyncio.to_thread(_run, "everything")).returncode == 2
+
+
+async def test_a_tenant_that_does_not_exist_has_no_bindings(bench: Any, site: Any) -> None:
+    """Else a job for one would come again and again, and have the vault service log in for it each time."""
+    leaf = site.leaf("worker")
+    async with client.channel(site.vault_target, "vault", Identity(leaf.cert_file, leaf.key_file, leaf.ca_file)) as way:
+        bench.vault.down = PermissionDenied("not_provisioned")
+        with pytest.raises(NotFound):
+            await VaultClient(way).describe("u" * 26, "a" * 32)
+        bench.vault.down = PermissionDenied("caller_not_allowed")
+        with pytest.raises(PermissionDenied):
+            await VaultClient(way).describe("u" * 26, "a" * 32)

@@ -9,6 +9,7 @@ from strongroom.types.v1 import binding_pb2 as types
 from verifier.jobs import DUE
 from verifier.reconcile import LOCK, Reconciler
 from verifier.schedule import LONGEST_RETRY_S, Schedule
+from verifier.status import projection_key
 
 TENANT = "t" * 26
 
@@ -133,3 +134,10 @@ def test_a_fresh_key_that_is_not_known_yet_is_looked_at_again_within_a_minute() 
     old = types.Binding(created_at=timestamp(now - 500), verdict=verdict)
     assert 30 < schedule.after_verdict(fresh, now) <= 60
     assert schedule.after_verdict(old, now) > 3600
+
+
+async def test_one_foreign_value_does_not_keep_the_others_from_being_rebuilt(bench: Any) -> None:
+    spoilt, other = (bench.vault.bind(bench.exchange.named("unified-trader")) for _ in range(2))
+    await bench.redis.set(projection_key(TENANT, spoilt.id), "x")
+    await _reconciler(bench).run()
+    assert {event.binding_id for event in await bench.events()} == {spoilt.id, other.id}

@@ -93,3 +93,32 @@ async def test_an_emptied_redis_begins_a_new_epoch(redis: Redis) -> None:
     await redis.flushall()
     await status.recorded(_binding(1))
     assert await redis.get(f"sr:{{{TENANT}}}:epoch") not in (None, first)
+
+
+MISFITS: list[dict[str, bytes]] = [
+    {"revision": b"abc", "stale": b"0"},
+    {"revision": b"2", "observation": b"\xff\xff"},
+    {"revision": b"2", "started": b"soon"},
+    {"revision": b"2", "observation": Observation(last_verified_at={"seconds": 1 << 62}).SerializeToString()},
+]
+
+
+async def test_a_projection_that_is_none_says_nothing_and_is_made_anew(redis: Redis) -> None:
+    status, key = Status(redis, SystemClock()), projection_key(TENANT, "a" * 32)
+    for misfit in [None, *MISFITS]:
+        await redis.delete(key)
+        await (redis.hset(key, mapping=misfit) if misfit else redis.set(key, "x"))
+        await status.observed(_binding(5), Observation(stale=True), 5)
+        beside = await status.read_many([(TENANT, "b" * 32), (TENANT, "a" * 32)])
+        assert [known.revision for known in beside] == [-1, 5]
+        assert await redis.delete(key)
+        await (redis.hset(key, mapping=misfit) if misfit else redis.set(key, "x"))
+        assert (await status.read(TENANT, "a" * 32)).observation is None
+    await redis.delete(key)
+
+
+async def test_keys_of_another_type_do_not_keep_events_away(redis: Redis) -> None:
+    await redis.set(f"sr:{{{TENANT}}}:events", "x")
+    await redis.rpush(f"sr:{{{TENANT}}}:epoch", "x")
+    await Status(redis, SystemClock()).recorded(_binding(1))
+    assert await _events(redis) == [(1, False, STATUS_PENDING)]

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from strongroom.types.v1 import binding_pb2 as types
-from verifier.jobs import ATTEMPTS, DEAD, DUE, GROUP, STREAM, Job, Misfit, Outcome, decode
+from verifier.jobs import ATTEMPTS, DEAD, DUE, GROUP, STREAM, Job, Misfit, Outcome, decode, lock_key
+from verifier.status import projection_key
 from verifier.worker import Pool
 
 TENANT = "t" * 26
@@ -247,3 +248,23 @@ async def test_what_is_due_is_moved_once_with_its_attempts(bench: Any) -> None:
     (moved,) = await bench.queue.read(5, 100)
     assert decode(moved.fields) == Job(TENANT, "a" * 32, "retry", 3)
     assert await bench.redis.exists(DUE, ATTEMPTS) == 0
+
+
+async def test_a_lock_that_nobody_of_ours_made_holds_no_job_up(bench: Any) -> None:
+    binding = bench.vault.bind(bench.exchange.named("unified-trader"))
+    key = lock_key(_job(binding))
+    async with _working(bench.pool()):
+        await bench.redis.set(key, "for ever")
+        assert await bench.queue.wait(await bench.queue.put(_job(binding)), 5)
+        await bench.redis.rpush(key, "of another type")
+        assert await bench.queue.wait(await bench.queue.put(_job(binding)), 5)
+
+
+async def test_an_answer_from_the_future_answers_no_job(bench: Any) -> None:
+    binding = bench.vault.bind(bench.exchange.named("unified-trader"))
+    async with _working(bench.pool()):
+        assert await bench.queue.wait(await bench.queue.put(_job(binding)), 5)
+        await bench.redis.hset(projection_key(TENANT, binding.id), "started", str(10**15))
+        signed = len(bench.vault.signed)
+        assert await bench.queue.wait(await bench.queue.put(_job(binding)), 5)
+    assert len(bench.vault.signed) == 2 * signed

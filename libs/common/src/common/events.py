@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from strongroom.verifier.v1.verification_service_pb2 import Event
 
 from common import logs
+from common.clock import rfc3339
 from common.errors import InvalidArgument, Unavailable
 
 EVENT_ID: Final = re.compile(r"([0-9a-f]{8})-([0-9]{1,16}-[0-9]{1,16})")
@@ -200,7 +201,9 @@ def _event(entry_id: bytes, fields: dict[bytes, bytes]) -> Event | None:
     try:
         event = Event.FromString(fields[b"event"])
         event.id = f"{fields[b'epoch'].decode()}-{entry_id.decode()}"
-    except (KeyError, ValueError, DecodeError):
+        parse_id(event.id)
+        rfc3339(event.occurred_at)
+    except (KeyError, ValueError, OverflowError, DecodeError, InvalidArgument):
         logs.get().warning("event_malformed")
         return None
     return event

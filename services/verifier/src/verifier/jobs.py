@@ -45,9 +45,11 @@ end
 return #due
 """
 # Take a binding's lock for the job ARGV[1], which may hold it already, for ARGV[2] ms; return the time in ms or 0.
+# A lock that is not one of ours, or would be held for longer than any of ours, holds nobody up.
 _LOCK: Final = """
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
+local left = redis.call('PTTL', KEYS[1])
+local ours = redis.call('TYPE', KEYS[1]).ok == 'string' and left >= 0 and left <= tonumber(ARGV[2])
+if ours and redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 local now = redis.call('TIME')
 return now[1] * 1000 + math.floor(now[2] / 1000)

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from common.clock import Clock, timestamp
+from common import logs
+from common.clock import Clock, rfc3339, timestamp
 from common.events import epoch_key, stream_key
+from google.protobuf.message import DecodeError
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 from strongroom.types.v1.binding_pb2 import STATUS_REVOKED, Binding, Observation
 from strongroom.verifier.v1.verification_service_pb2 import Event
 
@@ -18,9 +21,13 @@ TTL_S: Final = 90 * 86_400
 EVENTS_KEPT: Final = 10_000
 
 # Returns 1 when an event was written. An empty observation leaves the stored one and its staleness as they are.
+# A key of another type than ours holds nothing: it is made anew.
 # KEYS projection, events, epoch; ARGV revision, stale, observation, event, fresh epoch, ttl, events kept, started.
 _PUBLISH: Final = """
-local revision, known = tonumber(ARGV[1]), tonumber(redis.call('HGET', KEYS[1], 'revision') or '-1')
+for i, kind in ipairs({'hash', 'stream', 'string'}) do
+  if redis.call('TYPE', KEYS[i]).ok ~= kind then redis.call('DEL', KEYS[i]) end
+end
+local revision, known = tonumber(ARGV[1]), tonumber(redis.call('HGET', KEYS[1], 'revision') or '-1') or -1
 if revision < known then return 0 end
 local stale = redis.call('HGET', KEYS[1], 'stale') or '0'
 redis.call('HSET', KEYS[1], 'revision', ARGV[1], 'stale', ARGV[2], 'state', ARGV[4])
@@ -65,7 +72,7 @@ class Status:
         async with self._redis.pipeline(transaction=False) as batch:
             for tenant, binding in wanted:
                 batch.hmget(projection_key(tenant, binding), ["revision", "stale", "observation", "started"])
-            return [_known(*fields) for fields in await batch.execute()]
+            return [_known(fields) for fields in await batch.execute(raise_on_error=False)]
 
     async def observed(self, binding: Binding, observation: Observation, started_ms: int) -> bool:
         """Publish the outcome of a verification that began at `started_ms`; return whether it was a change."""
@@ -113,10 +120,25 @@ def _event(binding: Binding, observation: Observation | None, stale: bool, now: 
     )
 
 
-def _known(revision: bytes | None, stale: bytes | None, observation: bytes | None, started: bytes | None) -> Known:
+def _known(answer: list[bytes | None] | Exception) -> Known:
+    """Return what a projection says. One that nobody of ours wrote says nothing: it must not stop those beside it."""
+    if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
+        raise answer
+    try:
+        return _parsed(*answer) if isinstance(answer, list) else Known()
+    except (ValueError, OverflowError, DecodeError):
+        logs.get().warning("projection_malformed")
+        return Known()
+
+
+def _parsed(revision: bytes | None, stale: bytes | None, observation: bytes | None, started: bytes | None) -> Known:
+    seen = Observation.FromString(observation) if observation else None
+    if seen is not None:
+        for moment in (seen.last_verified_at, seen.next_verification_at, seen.balances.as_of):
+            rfc3339(moment)
     return Known(
         revision=int(revision) if revision is not None else -1,
         stale=stale == b"1",
-        observation=Observation.FromString(observation) if observation else None,
+        observation=seen,
         started_ms=int(started or 0),
     )

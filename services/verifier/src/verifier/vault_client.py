@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Final, Protocol
 
 import grpc
+from common.errors import NotFound, PermissionDenied
 from common.rpc import client
 from strongroom.types.v1.binding_pb2 import Binding, Verdict
 from strongroom.vault.v1.binding_store_pb2 import DescribeRequest, ScanRequest, TransitionRequest
@@ -22,7 +23,7 @@ class Vault(Protocol):
     """What the verifier may ask of the vault service. Errors are those of the common family."""
 
     async def describe(self, tenant: str, binding: str) -> Binding:
-        """Return one record; raise NotFound."""
+        """Return one record; raise NotFound, for a tenant that does not exist too."""
 
     async def sign(self, tenant: str, binding: str, request: ExchangeRequest, demo: bool) -> SignResponse:
         """Return the bytes to send for a verification read; raise BindingRevoked or NotFound when it has ended."""
@@ -44,7 +45,12 @@ class VaultClient:
     async def describe(self, tenant: str, binding: str) -> Binding:
         """See `Vault`; as this workload, for a job that has no caller."""
         request = DescribeRequest(tenant_id=tenant, binding_id=binding)
-        answer = await client.call(self._store.Describe, request, timeout_s=CALL_S, wait=True)
+        try:
+            answer = await client.call(self._store.Describe, request, timeout_s=CALL_S, wait=True)
+        except PermissionDenied as error:
+            if error.reason != "not_provisioned":
+                raise
+            raise NotFound() from None
         found: Binding = answer.binding
         return found
 

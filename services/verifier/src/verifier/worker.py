@@ -42,7 +42,7 @@ class Handler:
     async def handle(self, delivery: Delivery, job: Job) -> None:
         """Verify, store, then acknowledge."""
         started_ms = await self._locked(job, delivery.entry)
-        outcome = await self._answered(delivery, job) or await self._verify(job, started_ms)
+        outcome = await self._answered(delivery, job, started_ms) or await self._verify(job, started_ms)
         await self._queue.finish(delivery, job, outcome, self._clock.unix())
 
     async def _locked(self, job: Job, entry: str) -> int:
@@ -52,10 +52,13 @@ class Handler:
                 return started_ms
             await asyncio.sleep(LOCK_POLL_S)
 
-    async def _answered(self, delivery: Delivery, job: Job) -> Outcome | None:
-        """Return the outcome of a verification that began after this job was submitted, if there was one."""
+    async def _answered(self, delivery: Delivery, job: Job, now_ms: int) -> Outcome | None:
+        """Return the outcome of a verification that began after this job was submitted, if there was one.
+
+        One from the future is none: it would keep every job away until a clock that was set back has caught up.
+        """
         known = await self._status.read(job.tenant, job.binding)
-        if known.observation is None or known.started_ms <= delivery.submitted_ms:
+        if known.observation is None or not delivery.submitted_ms < known.started_ms <= now_ms:
             return None
         # The worker that verified may have died before it planned the next one.
         next_s = known.observation.next_verification_at.ToMilliseconds() / 1000 - self._clock.unix()
