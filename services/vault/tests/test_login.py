@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from common.errors import PermissionDenied, Unavailable
+from vault.hashicorp import login
 from vault.hashicorp.http import Answer
 from vault.hashicorp.login import SERVICE, Connection, Logins, Role, tenant_role
 
@@ -92,3 +93,13 @@ async def test_a_call_that_stays_forbidden_is_not_repeated_for_ever(parts: Any, 
     with pytest.raises(Unavailable) as refused:
         await parts.documents.names(tenant, "fp")
     assert refused.value.reason == "vault_denied"
+
+
+async def test_unknown_tenants_are_not_remembered_without_end(logins: Logins, monkeypatch: Any) -> None:
+    monkeypatch.setattr(login, "IDENTITIES", 3)
+    kept = await logins.token(SERVICE)
+    for letter in "defghijk":
+        with pytest.raises(PermissionDenied):
+            await logins.token(tenant_role(letter * 26))
+        assert len(logins._entries) <= 3
+    assert await logins.token(SERVICE) is kept

@@ -27,6 +27,7 @@ BACKDATED_S: Final = 5  # the server's clock may be a little behind ours
 RENEW_AT: Final = 2 / 3
 LOGIN_PAUSE_S: Final = 1.0  # a failing or useless login is tried once a second, not once a call
 TIMEOUT: Final = (2, 5)  # connect, read
+IDENTITIES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Logins:
 
     async def token(self, role: Role) -> Secret:
         """Return a token of `role`; raise PermissionDenied when Vault has no such role, Unavailable otherwise."""
-        entry = self._entries.setdefault(role, _Entry())
+        entry = self._entries.get(role) or self._new(role)
         if entry.token and self._clock.monotonic() < entry.renew_at:
             return entry.token
         async with entry.lock:
@@ -101,10 +102,19 @@ class Logins:
         failure = entry.failure or unavailable()
         raise type(failure)(failure.reason, failure.detail, retry_after=failure.retry_after)
 
+    def _new(self, role: Role) -> _Entry:
+        """Make the entry of an identity; what is known of those without a token is given up when it gets too much."""
+        if len(self._entries) >= IDENTITIES:
+            idle = [name for name, known in self._entries.items() if not known.token and not known.lock.locked()]
+            for name in idle:
+                del self._entries[name]
+        entry = self._entries[role] = _Entry()
+        return entry
+
     def forget(self, role: Role, token: Secret) -> bool:
         """Drop a token that Vault refused; return whether another try with a new one makes sense."""
-        entry = self._entries[role]
-        if entry.token is not token:
+        entry = self._entries.get(role)
+        if entry is None or entry.token is not token:
             return True
         if self._clock.monotonic() < entry.born_at + LOGIN_PAUSE_S:
             return False
