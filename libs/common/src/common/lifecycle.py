@@ -1,7 +1,10 @@
-"""Own how a process starts and ends: one event loop, one stop signal, a drain with a deadline."""
+"""Own how a process starts and ends: closed to others, one event loop, one stop signal, a drain with a deadline."""
 
 import asyncio
+import ctypes
+import resource
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
@@ -10,10 +13,13 @@ import uvloop
 from common import logs
 
 GRACE_S: Final = 10.0
+PR_SET_DUMPABLE: Final = 4  # of prctl(2)
 
 
 def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
     """Run `main(stopping)` until it returns. SIGTERM and SIGINT set `stopping`; `main` then drains and returns."""
+
+    _close_up()
 
     async def supervised() -> None:
         stopping = asyncio.Event()
@@ -23,6 +29,13 @@ def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
         await main(stopping)
 
     uvloop.run(supervised())
+
+
+def _close_up() -> None:
+    """Leave no core file, and on Linux no memory that others of the same user may read: both hold secrets."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 async def until(stopping: asyncio.Event, period: float, action: Callable[[], Awaitable[None]]) -> None:

@@ -1,7 +1,6 @@
 """Run the vault service, or `provision` a Vault for it. `--check` prints the settings that would be used."""
 
 import asyncio
-import resource
 import sys
 
 import requests
@@ -22,7 +21,6 @@ def serve(arguments: list[str]) -> None:
     """Serve until SIGTERM; exit 1 with one line when the start is refused."""
     settings = load(VaultSettings, arguments)
     logs.configure("vault", settings.log_level)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold what passes through at a bind
 
     async def main(stopping: asyncio.Event) -> None:
         await App(settings).serve(stopping)
