@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -19,6 +20,13 @@ from cli.openbao import OpenBao
 from cli.processes import free_port
 from common.clock import SystemClock
 from common.secret import Secret
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 from strongroom.types.v1.binding_pb2 import EXCHANGE_BITGET, KEY_TYPE_HMAC, SCOPE_FUTURES, SCOPE_SPOT
 from strongroom.vault.v1.binding_store_pb2 import BindRequest, Credential
 from vault import policy
@@ -192,9 +200,10 @@ def actor(tenant: str) -> Actor:
     return Actor(tenant, "gateway", "somebody", "a-client")
 
 
-def bind_request(idempotency_key: str = "", **credential: str) -> BindRequest:
+def bind_request(idempotency_key: str = "", **credential: Any) -> BindRequest:
     """Return a good bind request with a new key; `credential` replaces its parts."""
-    parts: Mapping[str, str] = {
+    parts: Mapping[str, Any] = {
+        "key_type": KEY_TYPE_HMAC,
         "api_key": f"bg_{secrets.token_hex(16)}",
         "secret_key": secrets.token_hex(32),
         "passphrase": PASSPHRASE,
@@ -206,7 +215,7 @@ def bind_request(idempotency_key: str = "", **credential: str) -> BindRequest:
         label="Main",
         subject="customer-1",
         scopes=[SCOPE_SPOT, SCOPE_FUTURES],
-        credential=Credential(key_type=KEY_TYPE_HMAC, **parts),
+        credential=Credential(**parts),
     )
 
 
@@ -219,10 +228,27 @@ def request_of() -> Callable[..., BindRequest]:
 def wanted(tenant: str) -> Callable[..., Asked]:
     """Return a maker of checked bind requests of the test's tenant."""
 
-    def make_one(idempotency_key: str = "", **credential: str) -> Asked:
+    def make_one(idempotency_key: str = "", **credential: Any) -> Asked:
         return asked(tenant, bind_request(idempotency_key, **credential))
 
     return make_one
+
+
+@pytest.fixture(scope="session")
+def rsa_key() -> Callable[[int], RSAPrivateKey]:
+    """Return a maker of RSA keys, one for each size."""
+    return functools.cache(lambda bits: generate_private_key(65537, bits))
+
+
+def pem_of(key: Any, form: PrivateFormat = PrivateFormat.PKCS8, passphrase: bytes = b"") -> str:
+    """Return a private key as PEM."""
+    covered = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
+    return key.private_bytes(Encoding.PEM, form, covered).decode()
+
+
+@pytest.fixture
+def pem() -> Callable[..., str]:
+    return pem_of
 
 
 SEALED, HALF = b'{"errors": ["Vault is sealed"]}', b'{"data": {'

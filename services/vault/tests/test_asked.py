@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from common.errors import InvalidArgument
+from cryptography.hazmat.primitives.serialization import PrivateFormat
 from strongroom.types.v1.binding_pb2 import KEY_TYPE_RSA, KEY_TYPE_UNSPECIFIED
 from strongroom.vault.v1.binding_store_pb2 import BindRequest
 from vault.asked import asked, binding_id
@@ -69,14 +70,23 @@ def test_everything_else_is_checked_and_named(request_of: Request, change: dict[
     assert refused_field(request) == field
 
 
-def test_rsa_keys_are_told_apart_from_nonsense(request_of: Request) -> None:
-    request = request_of()
-    request.credential.key_type = KEY_TYPE_RSA
-    with pytest.raises(InvalidArgument) as refused:
-        asked(TENANT, request)
-    assert refused.value.reason == "key_type_unsupported"
-    request.credential.key_type = KEY_TYPE_UNSPECIFIED
-    assert refused_field(request) == "credential.key_type"
+def test_a_key_type_must_be_named(request_of: Request) -> None:
+    assert refused_field(request_of(key_type=KEY_TYPE_UNSPECIFIED)) == "credential.key_type"
+
+
+def test_a_pem_is_never_taken_for_an_hmac_secret(request_of: Request, rsa_key: Any, pem: Any) -> None:
+    for text in (pem(rsa_key(2048)), "-----BEGIN" + "x" * 40):
+        with pytest.raises(InvalidArgument) as refused:
+            asked(TENANT, request_of(secret_key=text))
+        assert (refused.value.reason, refused.value.extra["field"]) == ("pem_as_hmac", "credential.secret_key")
+        assert "key_type rsa" in refused.value.detail
+
+
+def test_one_rsa_key_in_two_forms_is_the_same_request(request_of: Request, rsa_key: Any, pem: Any) -> None:
+    credential = {"api_key": "bg_key_one", "passphrase": "p", "key_type": KEY_TYPE_RSA}
+    texts = [pem(rsa_key(2048)), pem(rsa_key(2048), PrivateFormat.TraditionalOpenSSL), pem(rsa_key(3072))]
+    one, same, other = (asked(TENANT, request_of("k", **credential, secret_key=text)) for text in texts)
+    assert one.request_text() == same.request_text() != other.request_text()
 
 
 def test_what_was_asked_prints_no_secret_and_digests_differ_with_each_part(request_of: Request) -> None:

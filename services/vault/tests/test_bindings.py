@@ -14,7 +14,10 @@ from common.errors import (
     NotFound,
     StrongroomError,
 )
+from cryptography.hazmat.primitives.serialization import PrivateFormat
 from strongroom.types.v1.binding_pb2 import (
+    KEY_TYPE_HMAC,
+    KEY_TYPE_RSA,
     REASON_INVALID_SECRET,
     STATUS_CONNECTED,
     STATUS_DISCONNECTED,
@@ -25,6 +28,7 @@ from strongroom.types.v1.binding_pb2 import (
 )
 from vault.actor import Actor
 from vault.asked import Asked
+from vault.store import Applied
 
 Wanted = Callable[..., Asked]
 
@@ -42,8 +46,8 @@ async def test_a_bind_makes_a_pending_record_that_shows_a_hint_and_no_secret(
     record = await parts.bindings.records.load(actor.tenant, asked.binding_id)
     assert record.binding == binding
     document = await parts.documents.read(actor.tenant, "bindings", asked.binding_id)
-    for secret in (asked.api_key, asked.secret_key, asked.passphrase):
-        assert secret.reveal() not in str(document)
+    for secret in (asked.api_key.reveal(), asked.material.content().decode(), asked.passphrase.reveal()):
+        assert secret not in str(document)
 
 
 async def test_a_repeat_answers_the_stored_binding_and_another_body_is_refused(
@@ -57,6 +61,32 @@ async def test_a_repeat_answers_the_stored_binding_and_another_body_is_refused(
         other = {"api_key": "bg_the_same_key", "secret_key": "a" * 64, **change}
         with pytest.raises(IdempotencyMismatch):
             await parts.bindings.bind(actor, wanted("repeat-me", **other))
+
+
+async def test_an_rsa_bind_that_is_repeated_in_another_form_of_its_key_answers_the_stored_binding(
+    parts: Any, actor: Actor, wanted: Wanted, rsa_key: Any, pem: Any
+) -> None:
+    credential = {"api_key": "bg_an_rsa_key", "key_type": KEY_TYPE_RSA}
+    made, created = await parts.bindings.bind(actor, wanted("rsa", **credential, secret_key=pem(rsa_key(2048))))
+    assert (created, made.credential.key_type) == (True, KEY_TYPE_RSA)
+    other_form = pem(rsa_key(2048), PrivateFormat.TraditionalOpenSSL)
+    assert await parts.bindings.bind(actor, wanted("rsa", **credential, secret_key=other_form)) == (made, False)
+    with pytest.raises(IdempotencyMismatch):
+        await parts.bindings.bind(actor, wanted("rsa", **credential, secret_key=pem(rsa_key(3072))))
+
+
+@pytest.mark.parametrize("left", ["hmac", "rsa"])
+async def test_a_key_that_an_unfinished_bind_left_must_be_the_same_whatever_its_type(
+    parts: Any, actor: Actor, wanted: Wanted, rsa_key: Any, pem: Any, left: str
+) -> None:
+    hmac, rsa = {"secret_key": "a" * 64}, {"key_type": KEY_TYPE_RSA, "secret_key": pem(rsa_key(2048))}
+    other_rsa = {"key_type": KEY_TYPE_RSA, "secret_key": pem(rsa_key(3072))}
+    first = wanted("again", **(hmac if left == "hmac" else rsa))
+    assert await parts.keys.import_key(actor.tenant, first.binding_id, first.material) == Applied(None)
+    for other in (rsa if left == "hmac" else hmac, other_rsa):
+        with pytest.raises(IdempotencyMismatch):
+            await parts.bindings.bind(actor, wanted("again", **other))
+    assert (await parts.bindings.bind(actor, first))[1]
 
 
 async def test_sixty_binds_of_one_key_have_one_success(parts: Any, actor: Actor, wanted: Wanted) -> None:
@@ -174,7 +204,7 @@ async def test_a_revoked_binding_stays_as_a_tombstone_without_key_or_credential(
     revoked = await parts.bindings.revoke(actor, made.id)
     assert (revoked.verdict.status, revoked.verdict.reason) == (STATUS_REVOKED, 0)
     assert await parts.bindings.revoke(actor, made.id) == revoked
-    assert await parts.keys.sign(actor.tenant, made.id, b"x") is None
+    assert await parts.keys.sign(actor.tenant, made.id, KEY_TYPE_HMAC, b"x") is None
     assert (actor.tenant, made.id) not in await parts.directory.keys()
     credential = await parts.documents.read(actor.tenant, "credentials", made.id)
     assert credential is not None

@@ -16,6 +16,7 @@ from vault.actor import Actor
 from vault.asked import Asked
 from vault.hashicorp.http import guarded
 from vault.hashicorp.login import SERVICE, Connection
+from vault.material import HmacSecret
 from vault.store import Applied, NotApplied, Unknown, Why
 
 Wanted = Callable[..., Asked]
@@ -132,7 +133,7 @@ async def test_the_port_says_what_it_knows_of_a_write(
     proxy.arm(fault, "data/fp/")
     assert await proxied.documents.write(tenant, "fp", "a" * 64, {}, 0) == outcome
     proxy.arm(fault, "/import")
-    assert await proxied.keys.import_key(tenant, "a" * 32, Secret("s" * 64)) == outcome
+    assert await proxied.keys.import_key(tenant, "a" * 32, HmacSecret(Secret("s" * 64))) == outcome
 
 
 async def test_a_vault_that_is_not_there_is_unavailable_with_a_time_to_come_back(

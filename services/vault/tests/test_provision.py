@@ -14,6 +14,7 @@ from common.secret import Secret
 from hvac.exceptions import Forbidden, InvalidRequest
 from vault.hashicorp.login import RECONCILER, SERVICE, Logins, Role, admin_client, tenant_role
 from vault.hashicorp.provision import Tenant
+from vault.material import HmacSecret
 
 BINDING = "0" * 32
 
@@ -59,7 +60,7 @@ def test_the_service_keys_cannot_be_exported_even_by_an_administrator(server: An
 @pytest.fixture
 async def bound(parts: Any, tenant: str) -> str:
     """Return the name of a tenant's key that exists."""
-    await parts.keys.import_key(tenant, BINDING, Secret("s" * 64))
+    await parts.keys.import_key(tenant, BINDING, HmacSecret(Secret("s" * 64)))
     await parts.documents.write(tenant, "credentials", BINDING, {"api_key": "k", "passphrase": "p"}, 0)
     return f"{tenant}.{BINDING}"
 
@@ -80,6 +81,10 @@ DENIED_TO_ALL = [
     ("LIST", "strongroom/metadata/credentials/{tenant}", {}),
     ("DELETE", "strongroom/metadata/bindings/{tenant}/" + BINDING, {}),
     ("POST", "transit/hmac/{foreign}." + BINDING + "/sha2-256", {"input": "eA=="}),
+    ("POST", "transit/sign/{foreign}." + BINDING + "/sha2-256", {"input": "eA==", "signature_algorithm": "pkcs1v15"}),
+    ("POST", "transit/sign/{key}/sha2-256", {"input": "eA==", "signature_algorithm": "pss"}),
+    ("POST", "transit/sign/{key}/sha2-256", {"input": "eA=="}),
+    ("POST", "transit/sign/{key}/sha2-256", {"input": "eA==", "signature_algorithm": "pkcs1v15", "prehashed": True}),
     ("POST", "transit/keys/strongroom-fingerprint/config", {"deletion_allowed": True}),
     ("GET", "transit/export/hmac-key/strongroom-fingerprint", {}),
     ("PUT", "sys/policies/acl/strongroom-service", {"policy": ""}),
@@ -115,6 +120,7 @@ async def test_the_service_and_the_reconciler_may_neither_sign_nor_read_for_a_te
     for role in (SERVICE, RECONCILER):
         client = await as_role(server, role)
         assert refused(client, "POST", f"transit/hmac/{bound}/sha2-256", input="eA==")
+        assert refused(client, "POST", f"transit/sign/{bound}/sha2-256", input="eA==", signature_algorithm="pkcs1v15")
         assert refused(client, "GET", f"strongroom/data/credentials/{tenant}/{BINDING}")
         assert refused(client, "POST", f"transit/keys/{bound}/config", deletion_allowed=True)
         client.adapter.close()

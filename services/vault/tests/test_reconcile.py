@@ -9,6 +9,7 @@ from common.secret import Secret
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest
 from vault.actor import Actor
 from vault.asked import Asked
+from vault.material import HmacSecret
 
 Wanted = Callable[..., Asked]
 HOUR = 3601
@@ -19,7 +20,7 @@ async def orphan(parts: Any, tenant: str, asked: Asked) -> None:
     """Leave what a bind killed before its commit leaves."""
     _, fingerprint = await parts.keys.keyed([b"", asked.fingerprint_text()])
     await parts.bindings.claims.take(tenant, fingerprint, asked.binding_id)
-    await parts.keys.import_key(tenant, asked.binding_id, asked.secret_key)
+    await parts.keys.import_key(tenant, asked.binding_id, asked.material)
     data = {"api_key": asked.api_key.reveal(), "passphrase": asked.passphrase.reveal()}
     await parts.documents.write(tenant, "credentials", asked.binding_id, data, 0)
 
@@ -101,7 +102,7 @@ async def test_a_dead_claim_is_released_and_a_living_one_kept(
 
 
 async def test_what_is_not_ours_is_left_alone(parts: Any, server: Any, tenant: str, clock: Any) -> None:
-    await parts.keys.import_key(tenant, "not-a-binding-id", Secret("s" * 32))
+    await parts.keys.import_key(tenant, "not-a-binding-id", HmacSecret(Secret("s" * 32)))
     await parts.reconciler.round()
     clock.ahead = HOUR
     await parts.reconciler.round()

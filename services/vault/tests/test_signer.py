@@ -1,6 +1,7 @@
 """The oracle on a real Transit: golden vectors, the headers, and everything for which nothing is signed."""
 
 import asyncio
+import base64
 import json
 import resource
 from collections.abc import Callable
@@ -10,11 +11,16 @@ from typing import Any
 import pytest
 from common.errors import BindingRevoked, NotFound, PolicyRefused, Unavailable
 from common.secret import Secret
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from strongroom.types.v1.binding_pb2 import KEY_TYPE_HMAC, KEY_TYPE_RSA
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, QueryParameter, SignRequest
 from vault import audit, policy
 from vault.actor import Actor
 from vault.asked import Asked
 from vault.canonical import canonical
+from vault.material import HmacSecret, rsa_private_key
 from vault.store import Applied
 
 GOLDEN = json.loads(Path(__file__).with_name("bitget_vectors.json").read_text())
@@ -37,12 +43,12 @@ def worker(tenant: str) -> Actor:
 
 @pytest.mark.parametrize("vector", GOLDEN["vectors"], ids=lambda vector: vector["id"])
 async def test_transit_signs_the_golden_vectors_byte_for_byte(parts: Any, tenant: str, vector: dict[str, str]) -> None:
-    assert await parts.keys.import_key(tenant, ANY_KEY, Secret(GOLDEN["secret"])) == Applied(None)
+    assert await parts.keys.import_key(tenant, ANY_KEY, HmacSecret(Secret(GOLDEN["secret"]))) == Applied(None)
     made = canonical(as_request(vector), CAMEL)
     prehash = made.prehash(int(vector["timestamp"]))
     assert prehash.decode() == vector["prehash"]
     assert made.target() == vector["path"] + ("?" + vector["query_wire"] if vector["query_wire"] else "")
-    signature = await parts.keys.sign(tenant, ANY_KEY, prehash)
+    signature = await parts.keys.sign(tenant, ANY_KEY, KEY_TYPE_HMAC, prehash)
     assert signature.value == vector["signature"]
 
 
@@ -50,9 +56,34 @@ async def test_transit_reproduces_an_answer_known_from_outside(parts: Any, tenan
     known = GOLDEN["outside"]
     # Transit takes 32 bytes at least; HMAC-SHA256 fills a key up with zeros to 64, so these change nothing.
     padded = known["secret"] + "\0" * (32 - len(known["secret"]))
-    assert await parts.keys.import_key(tenant, ANY_KEY, Secret(padded)) == Applied(None)
-    signature = await parts.keys.sign(tenant, ANY_KEY, known["prehash"].encode())
+    assert await parts.keys.import_key(tenant, ANY_KEY, HmacSecret(Secret(padded))) == Applied(None)
+    signature = await parts.keys.sign(tenant, ANY_KEY, KEY_TYPE_HMAC, known["prehash"].encode())
     assert signature.value == known["signature"]
+
+
+async def test_transit_signs_the_golden_rsa_vector_byte_for_byte(parts: Any, tenant: str) -> None:
+    known = GOLDEN["rsa"]
+    assert await parts.keys.import_key(tenant, ANY_KEY, rsa_private_key(known["private_key"])) == Applied(None)
+    signature = await parts.keys.sign(tenant, ANY_KEY, KEY_TYPE_RSA, known["prehash"].encode())
+    assert signature.value == known["signature"]
+
+
+async def test_an_rsa_binding_is_signed_by_its_key_and_never_by_pss(
+    parts: Any, worker: Actor, wanted: Callable[..., Asked], server: Any
+) -> None:
+    known = GOLDEN["rsa"]
+    made, _ = await parts.bindings.bind(worker, wanted(key_type=KEY_TYPE_RSA, secret_key=known["private_key"]))
+    assert made.credential.key_type == KEY_TYPE_RSA
+    signed = await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO))
+    headers = {header.name: header.value for header in signed.headers}
+    public = load_pem_public_key(known["public_key"].encode())
+    prehash = (headers["ACCESS-TIMESTAMP"] + "GET" + signed.target).encode()
+    public.verify(base64.b64decode(headers["ACCESS-SIGN"], validate=True), prehash, PKCS1v15(), SHA256())
+    stored = server.admin.read(f"transit/keys/{worker.tenant}.{made.id}")["data"]
+    assert (stored["type"], stored["exportable"]) == ("rsa-2048", False)
+    await parts.bindings.revoke(worker, made.id)
+    with pytest.raises(BindingRevoked):
+        await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO))
 
 
 async def test_the_answer_carries_the_bytes_that_were_signed_and_all_headers(
@@ -69,7 +100,7 @@ async def test_the_answer_carries_the_bytes_that_were_signed_and_all_headers(
     assert (signed.method, signed.body, signed.credential_version) == ("GET", b"", 1)
     assert before - 0.01 <= int(headers["ACCESS-TIMESTAMP"]) / 1000 <= clock.unix()
     prehash = (headers["ACCESS-TIMESTAMP"] + "GET" + signed.target).encode()
-    expected = await parts.keys.sign(worker.tenant, made.id, prehash)
+    expected = await parts.keys.sign(worker.tenant, made.id, KEY_TYPE_HMAC, prehash)
     assert headers == {
         "ACCESS-KEY": asked.api_key.reveal(),
         "ACCESS-SIGN": expected.value,
@@ -97,8 +128,8 @@ async def test_the_audit_tells_who_had_what_signed_and_keeps_no_secret(
     assert len(outcome["vault_request_id"]) == 36
     text = parts.audit_file.read_text()
     signature = next(header.value for header in signed.headers if header.name == "ACCESS-SIGN")
-    for secret in (asked.api_key, asked.secret_key, asked.passphrase, Secret(signature)):
-        assert secret.reveal() not in text
+    values = (asked.api_key.reveal(), asked.material.content().decode(), asked.passphrase.reveal(), signature)
+    assert not any(value in text for value in values)
     assert audit.check(parts.audit_file) == len(_lines(parts))
 
 

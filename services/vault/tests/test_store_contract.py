@@ -4,12 +4,17 @@ import asyncio
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from common.secret import Secret
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_der_private_key
+from strongroom.types.v1.binding_pb2 import KEY_TYPE_HMAC, KEY_TYPE_RSA
+from vault.material import HmacSecret, Material, RsaPrivateKey, rsa_private_key
 from vault.store import (
     Applied,
     Collection,
@@ -17,6 +22,7 @@ from vault.store import (
     Documents,
     Keys,
     NotApplied,
+    OtherKeyType,
     Outcome,
     Signature,
     Unknown,
@@ -25,6 +31,7 @@ from vault.store import (
 
 A, B = "a" * 32, "b" * 32
 MATERIAL = "0123456789abcdef0123456789abcdef"
+MESSAGES = (b"", b"message", "龙虾".encode(), bytes(range(256)))
 
 
 class MemoryDocuments:
@@ -59,19 +66,25 @@ class MemoryKeys:
     """The twin of Transit."""
 
     def __init__(self) -> None:
-        self._keys: dict[tuple[str, str], bytes] = {}
+        self._keys: dict[tuple[str, str], Material] = {}
 
-    async def import_key(self, tenant: str, binding: str, material: Secret) -> Outcome[None]:
-        if not 32 <= len(material) <= 512:
+    async def import_key(self, tenant: str, binding: str, material: Material) -> Outcome[None]:
+        if isinstance(material, HmacSecret) and not 32 <= len(material.text) <= 512:
             return Unknown()  # a real server answers 500
         if (tenant, binding) in self._keys:
             return NotApplied(Why.CONFLICT)
-        self._keys[tenant, binding] = material.reveal().encode()
+        self._keys[tenant, binding] = material
         return Applied(None)
 
-    async def sign(self, tenant: str, binding: str, message: bytes) -> Signature | None:
+    async def sign(self, tenant: str, binding: str, key_type: int, message: bytes) -> Signature | None:
         key = self._keys.get((tenant, binding))
-        return Signature(_mac(key, message), 1, "request") if key else None
+        if key is None:
+            return None
+        if key_type == KEY_TYPE_HMAC:  # as Transit does: it keeps an HMAC key beside each RSA key
+            return Signature(_mac(key.content(), message), 1, "request")
+        if not isinstance(key, RsaPrivateKey):
+            raise OtherKeyType()
+        return Signature(_signed(key, message), 1, "request")
 
     async def retire(self, tenant: str, binding: str) -> Outcome[None]:
         self._keys.pop((tenant, binding), None)
@@ -96,6 +109,15 @@ def ports(request: pytest.FixtureRequest, parts: Any) -> Ports:
 
 def _mac(key: bytes, message: bytes) -> str:
     return base64.b64encode(hmac.digest(key, message, "sha256")).decode()
+
+
+def _signed(key: RsaPrivateKey, message: bytes) -> str:
+    private: Any = load_der_private_key(key.content(), None)
+    return base64.b64encode(private.sign(message, PKCS1v15(), SHA256())).decode()
+
+
+def _hmac(text: str) -> HmacSecret:
+    return HmacSecret(Secret(text))
 
 
 async def test_what_was_never_written_reads_as_nothing(ports: Ports, tenant: str) -> None:
@@ -141,28 +163,63 @@ async def test_names_are_sorted_and_those_of_one_tenant_and_collection(ports: Po
 
 async def test_an_imported_key_signs_as_its_material_does_and_cannot_be_replaced(ports: Ports, tenant: str) -> None:
     keys = ports.keys
-    assert await keys.sign(tenant, A, b"message") is None
-    assert await keys.import_key(tenant, A, Secret(MATERIAL)) == Applied(None)
-    assert await keys.import_key(tenant, A, Secret("x" * 64)) == NotApplied(Why.CONFLICT)
-    for message in (b"", b"message", "龙虾".encode(), bytes(range(256))):
-        signature = await keys.sign(tenant, A, message)
+    material = _hmac(MATERIAL)
+    assert await keys.sign(tenant, A, KEY_TYPE_HMAC, b"message") is None
+    assert await keys.import_key(tenant, A, material) == Applied(None)
+    assert await keys.import_key(tenant, A, _hmac("x" * 64)) == NotApplied(Why.CONFLICT)
+    for message in MESSAGES:
+        signature = await keys.sign(tenant, A, KEY_TYPE_HMAC, message)
         assert signature is not None
         assert (signature.value, signature.version) == (_mac(MATERIAL.encode(), message), 1)
+        assert material.made(signature.value, message)
+        assert not material.made(signature.value, message + b"!")
+
+
+@pytest.mark.parametrize("bits", [2048, 3072, 4096])
+async def test_an_imported_rsa_key_signs_by_pkcs1_and_cannot_be_replaced(
+    ports: Ports, tenant: str, rsa_key: Any, pem: Callable[..., str], bits: int
+) -> None:
+    keys, material = ports.keys, rsa_private_key(pem(rsa_key(bits)))
+    assert await keys.sign(tenant, A, KEY_TYPE_RSA, b"message") is None
+    assert await keys.import_key(tenant, A, material) == Applied(None)
+    assert await keys.import_key(tenant, A, _hmac(MATERIAL)) == NotApplied(Why.CONFLICT)
+    for message in MESSAGES:
+        signature = await keys.sign(tenant, A, KEY_TYPE_RSA, message)
+        assert signature is not None
+        assert (signature.value, signature.version) == (_signed(material, message), 1)
+        assert material.made(signature.value, message)
+        assert not material.made(signature.value, message + b"!")
+    assert await keys.retire(tenant, A) == Applied(None)
+    assert await keys.sign(tenant, A, KEY_TYPE_RSA, b"message") is None
+
+
+async def test_the_type_of_a_key_decides_what_it_signs(
+    ports: Ports, tenant: str, rsa_key: Any, pem: Callable[..., str]
+) -> None:
+    keys, material = ports.keys, rsa_private_key(pem(rsa_key(2048)))
+    await keys.import_key(tenant, A, _hmac(MATERIAL))
+    with pytest.raises(OtherKeyType):
+        await keys.sign(tenant, A, KEY_TYPE_RSA, b"message")
+    await keys.import_key(tenant, B, material)
+    signature = await keys.sign(tenant, B, KEY_TYPE_HMAC, b"message")
+    assert signature is not None
+    assert not material.made(signature.value, b"message")
+    assert not _hmac(MATERIAL).made(signature.value, b"message")
 
 
 @pytest.mark.parametrize(("length", "taken"), [(31, False), (32, True), (512, True), (513, False)])
-async def test_material_must_be_32_to_512_bytes(ports: Ports, tenant: str, length: int, taken: bool) -> None:
-    outcome = await ports.keys.import_key(tenant, A, Secret("k" * length))
+async def test_an_hmac_secret_must_have_32_to_512_bytes(ports: Ports, tenant: str, length: int, taken: bool) -> None:
+    outcome = await ports.keys.import_key(tenant, A, _hmac("k" * length))
     assert outcome == (Applied(None) if taken else Unknown())
-    assert (await ports.keys.sign(tenant, A, b"x") is not None) is taken
+    assert (await ports.keys.sign(tenant, A, KEY_TYPE_HMAC, b"x") is not None) is taken
 
 
 async def test_a_retired_key_signs_nothing_and_retiring_can_be_repeated(ports: Ports, tenant: str) -> None:
     assert await ports.keys.retire(tenant, A) == Applied(None)
-    await ports.keys.import_key(tenant, A, Secret(MATERIAL))
+    await ports.keys.import_key(tenant, A, _hmac(MATERIAL))
     assert await ports.keys.retire(tenant, A) == Applied(None)
     assert await ports.keys.retire(tenant, A) == Applied(None)
-    assert await ports.keys.sign(tenant, A, b"x") is None
+    assert await ports.keys.sign(tenant, A, KEY_TYPE_HMAC, b"x") is None
 
 
 async def test_the_keyed_digest_is_stable_and_different_for_each_message(ports: Ports) -> None:

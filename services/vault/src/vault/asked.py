@@ -20,6 +20,8 @@ from strongroom.types.v1.binding_pb2 import (
 )
 from strongroom.vault.v1.binding_store_pb2 import BindRequest, Credential
 
+from vault.material import FIELD, PEM_MARK, HmacSecret, Material, rsa_private_key
+
 VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
 FIELDS: Final = frozenset(["api_key", "secret_key", "passphrase"])
 SCOPES: Final = frozenset([SCOPE_SPOT, SCOPE_FUTURES])
@@ -34,9 +36,8 @@ class Asked:
     label: str
     subject: str
     scopes: tuple[int, ...]
-    key_type: int
     api_key: Secret
-    secret_key: Secret
+    material: Material
     passphrase: Secret
     whitespace_removed: tuple[str, ...]
 
@@ -51,10 +52,10 @@ class Asked:
             "label": self.label,
             "subject": self.subject,
             "scopes": self.scopes,
-            "key_type": self.key_type,
-            "api_key": _digest(self.api_key),
-            "secret_key": _digest(self.secret_key),
-            "passphrase": _digest(self.passphrase),
+            "key_type": self.material.key_type,
+            "api_key": _digest(self.api_key.reveal().encode()),
+            "secret_key": _digest(self.material.content()),
+            "passphrase": _digest(self.passphrase.reveal().encode()),
             "whitespace_removed": self.whitespace_removed,
         }
         return b"bind:" + json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
@@ -84,29 +85,35 @@ def asked(tenant: str, request: BindRequest) -> Asked:
         raise _wrong("whitespace_removed", "Only fields of the credential can be named.")
     _printable("label", request.label, 64)
     _printable("subject", request.subject, 128)
-    secrets = _credential(request.credential)
+    credential = _credential(request.credential)
     return Asked(
         binding_id(tenant, request.idempotency_key),
         request.exchange,
         request.label,
         request.subject,
         tuple(sorted(set(request.scopes))),
-        request.credential.key_type,
-        *secrets,
+        *credential,
         tuple(sorted(set(request.whitespace_removed))),
     )
 
 
-def _credential(credential: Credential) -> tuple[Secret, Secret, Secret]:
-    """Check the three parts and cover them. 32 bytes is what Transit takes for an HMAC key at least."""
-    if credential.key_type == KEY_TYPE_RSA:
-        raise InvalidArgument("key_type_unsupported", "RSA keys cannot be bound yet.", field="credential.key_type")
-    if credential.key_type != KEY_TYPE_HMAC:
-        raise _wrong("credential.key_type", "The key type must be hmac.")
+def _credential(credential: Credential) -> tuple[Secret, Material, Secret]:
+    """Check the three parts and cover them."""
     _visible("credential.api_key", credential.api_key, 8, 128)
-    _visible("credential.secret_key", credential.secret_key, 32, 512)
     _visible("credential.passphrase", credential.passphrase, 1, 64)
-    return Secret(credential.api_key), Secret(credential.secret_key), Secret(credential.passphrase)
+    return Secret(credential.api_key), _material(credential), Secret(credential.passphrase)
+
+
+def _material(credential: Credential) -> Material:
+    """Check the secret key as what its type says. 32 bytes is what Transit takes for an HMAC key at least."""
+    if credential.key_type == KEY_TYPE_RSA:
+        return rsa_private_key(credential.secret_key)
+    if credential.key_type != KEY_TYPE_HMAC:
+        raise _wrong("credential.key_type", "The key type must be hmac or rsa.")
+    if PEM_MARK in credential.secret_key:  # its text as an HMAC key would sign, and never what Bitget expects
+        raise InvalidArgument("pem_as_hmac", "This is a PEM: choose key_type rsa for an RSA key.", field=FIELD)
+    _visible(FIELD, credential.secret_key, 32, 512)
+    return HmacSecret(Secret(credential.secret_key))
 
 
 def _visible(field: str, value: str, least: int, most: int) -> None:
@@ -123,5 +130,5 @@ def _wrong(field: str, detail: str) -> InvalidArgument:
     return InvalidArgument("invalid_field", detail, field=field)
 
 
-def _digest(secret: Secret) -> str:
-    return hashlib.sha256(secret.reveal().encode()).hexdigest()
+def _digest(value: bytes) -> str:
+    return hashlib.sha256(value).hexdigest()

@@ -4,14 +4,12 @@ A binding exists if and only if its record does. No secret is held longer than t
 """
 
 import asyncio
-import base64
 import hmac
 import os
 from typing import Final
 
 from common.clock import Clock, timestamp
 from common.errors import Aborted, BindingRevoked, DeadlineExceeded, IdempotencyMismatch, Internal, InvalidArgument
-from common.secret import Secret
 from strongroom.types.v1.binding_pb2 import (
     STATUS_CONNECTED,
     STATUS_DISCONNECTED,
@@ -29,9 +27,22 @@ from vault.actor import Actor
 from vault.asked import Asked
 from vault.audit import AuditLog
 from vault.claims import Claims
+from vault.material import Material
 from vault.records import Record, Records
 from vault.steps import NoSteps, Steps
-from vault.store import Applied, Documents, Keys, NotApplied, Outcome, Unknown, Why, put, refused, unavailable
+from vault.store import (
+    Applied,
+    Documents,
+    Keys,
+    NotApplied,
+    OtherKeyType,
+    Outcome,
+    Unknown,
+    Why,
+    put,
+    refused,
+    unavailable,
+)
 
 BIND_LIMIT_S: Final = 30.0  # shorter than claims.STALE_AFTER_S: a claim is never taken from a bind under way
 REVOKE_ATTEMPTS: Final = 5
@@ -69,9 +80,9 @@ class Bindings:
                 self._steps.reached("bind.intent")
                 await self.claims.take(tenant, fingerprint, name)
                 self._steps.reached("bind.claimed")
-                fresh = await self._import(tenant, name, asked.secret_key)
+                fresh = await self._import(tenant, name, asked.material)
                 self._steps.reached("bind.imported")
-                await self._known_answer(tenant, name, asked.secret_key, fresh=fresh)
+                await self._known_answer(tenant, name, asked.material, fresh=fresh)
                 self._steps.reached("bind.tested")
                 await self._store_credential(tenant, asked)
                 self._steps.reached("bind.stored")
@@ -129,9 +140,9 @@ class Bindings:
         """Destroy every version of API key and passphrase; raise Unavailable when they are not known to be gone."""
         _settled(await self._documents.destroy(tenant, "credentials", name))
 
-    async def _import(self, tenant: str, name: str, secret: Secret) -> bool:
-        """Import the secret; return whether the key is surely new. The known-answer test decides the rest."""
-        match await self._keys.import_key(tenant, name, secret):
+    async def _import(self, tenant: str, name: str, material: Material) -> bool:
+        """Import the secret key; return whether the key is surely new. The known-answer test decides the rest."""
+        match await self._keys.import_key(tenant, name, material):
             case Applied():
                 return True
             case NotApplied(Why.UNAVAILABLE | Why.DENIED as why):
@@ -139,14 +150,16 @@ class Bindings:
             case _:
                 return False
 
-    async def _known_answer(self, tenant: str, name: str, secret: Secret, *, fresh: bool) -> None:
-        """Make sure that the key in Transit signs as this secret does."""
+    async def _known_answer(self, tenant: str, name: str, material: Material, *, fresh: bool) -> None:
+        """Make sure that the key in Transit signs as this secret key does."""
         challenge = os.urandom(16)
-        signature = await self._keys.sign(tenant, name, challenge)
+        try:
+            signature = await self._keys.sign(tenant, name, material.key_type, challenge)
+        except OtherKeyType:
+            raise IdempotencyMismatch() from None
         if signature is None:
             raise unavailable("import_unknown")
-        expected = base64.b64encode(hmac.digest(secret.reveal().encode(), challenge, "sha256"))
-        if hmac.compare_digest(expected, signature.value.encode()):
+        if material.made(signature.value, challenge):
             return
         if fresh:
             raise Internal("known_answer")
@@ -198,7 +211,7 @@ class Bindings:
         binding.exchange = asked.exchange  # type: ignore[assignment]  # checked numbers of the enums
         binding.scopes.extend(asked.scopes)  # type: ignore[arg-type]
         info = CredentialInfo(version=1, api_key_hint=asked.hint(), stored_at=now)
-        info.key_type = asked.key_type  # type: ignore[assignment]
+        info.key_type = asked.material.key_type  # type: ignore[assignment]
         binding.credential.CopyFrom(info)
         return Record(binding, fingerprint, digest)
 

@@ -47,7 +47,8 @@ class Signer:
         facts = {"method": wanted.method, "path": wanted.path, "rule": "verification_read", "request_digest": digest}
         async with self._audit.action(actor, "sign", binding, **facts) as told:
             timestamp = int(self._clock.unix() * 1000)
-            signature = await self._keys.sign(actor.tenant, binding, wanted.prehash(timestamp))
+            key_type = record.binding.credential.key_type
+            signature = await self._keys.sign(actor.tenant, binding, key_type, wanted.prehash(timestamp))
             if signature is None:
                 raise await self._without_key(actor.tenant, binding)
             told["vault_request_id"] = signature.request_id

@@ -11,7 +11,8 @@ from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 
 from common import logs
 from common.errors import Internal, Unavailable
-from common.secret import Secret
+
+from vault.material import Material
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -59,9 +60,15 @@ class Document:
     version: int
 
 
+class OtherKeyType(Internal):
+    """A key is there, and it is of another type than the one to sign with."""
+
+    default_reason = "other_key_type"
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A MAC in standard base64, the version of the key that made it, and Vault's own id of the request."""
+    """A signature in standard base64, the version of the key that made it, and Vault's own id of the request."""
 
     value: str
     version: int
@@ -85,9 +92,9 @@ class Documents(Protocol):
 class Keys(Protocol):
     """A tenant's signing keys, and the service's keyed digest. Nothing here gives key material back."""
 
-    async def import_key(self, tenant: str, binding: str, material: Secret) -> Outcome[None]: ...
+    async def import_key(self, tenant: str, binding: str, material: Material) -> Outcome[None]: ...
 
-    async def sign(self, tenant: str, binding: str, message: bytes) -> Signature | None: ...
+    async def sign(self, tenant: str, binding: str, key_type: int, message: bytes) -> Signature | None: ...
 
     async def retire(self, tenant: str, binding: str) -> Outcome[None]: ...
 

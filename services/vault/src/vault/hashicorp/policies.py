@@ -22,6 +22,12 @@ KEY_PARAMETERS: Final[dict[str, list[Any]]] = {
     "min_decryption_version": [],
     "min_encryption_version": [],
 }
+# PSS, the server's usual choice, is never what Bitget wants: the server itself refuses to sign by it.
+SIGN_PARAMETERS: Final[dict[str, list[Any]]] = {
+    "input": [],
+    "signature_algorithm": ["pkcs1v15"],
+    "prehashed": [False],
+}
 # Every identity may ask what it may do: the service checks that before it serves.
 SELF: Final[Rules] = {"sys/capabilities-self": {"capabilities": ["update"]}}
 
@@ -45,7 +51,11 @@ def tenant(tenant_id: str) -> str:
                 "allowed_parameters": KEY_PARAMETERS,
             },
             f"{TRANSIT}/hmac/{tenant_id}.*": {"capabilities": ["update"]},
-            f"{TRANSIT}/sign/{tenant_id}.*": {"capabilities": ["update"]},
+            f"{TRANSIT}/sign/{tenant_id}.*": {
+                "capabilities": ["update"],
+                "allowed_parameters": SIGN_PARAMETERS,
+                "required_parameters": ["signature_algorithm"],
+            },
         }
     )
 
@@ -88,4 +98,6 @@ def _rule(path: str, rule: dict[str, Any]) -> str:
             f"    {json.dumps(name)} = {json.dumps(values)}" for name, values in rule["allowed_parameters"].items()
         )
         lines += ["  allowed_parameters = {", *pairs, "  }"]
+    if "required_parameters" in rule:
+        lines.append(f"  required_parameters = {json.dumps(rule['required_parameters'])}")
     return "\n".join([f"path {json.dumps(path)} {{", *lines, "}"])

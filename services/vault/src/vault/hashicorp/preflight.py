@@ -46,7 +46,8 @@ def _service(tenant: str) -> Wanted:
         f"{TRANSIT}/wrapping_key": frozenset(["read"]),
         f"{MOUNT}/data/tenants/{tenant}": frozenset(["read"]),
     }
-    closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{key}/config", f"{TRANSIT}/hmac/{key}/sha2-256"]
+    closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{key}/config"]
+    closed += [f"{TRANSIT}/{way}/{key}/sha2-256" for way in ("hmac", "sign")]
     closed += [f"{MOUNT}/data/{part}/{tenant}/{BINDING}" for part in ("bindings", "credentials")]
     return {**_forbidden(tenant), **own, **dict.fromkeys(closed, NOTHING)}
 
@@ -57,7 +58,8 @@ def _reconciler(tenant: str) -> Wanted:
         [f"{MOUNT}/metadata/tenants/", f"{MOUNT}/metadata/bindings/{tenant}/", f"{TRANSIT}/keys/"], frozenset(["list"])
     )
     closed = [f"{MOUNT}/data/{part}/{tenant}/{BINDING}" for part in ("bindings", "credentials")]
-    closed += [f"{TRANSIT}/hmac/{key}/sha2-256", f"{TRANSIT}/keys/{key}/config"]
+    closed += [f"{TRANSIT}/{way}/{key}/sha2-256" for way in ("hmac", "sign")]
+    closed += [f"{TRANSIT}/keys/{key}/config"]
     return {**_forbidden(tenant), **own, **dict.fromkeys(closed, NOTHING)}
 
 
@@ -67,9 +69,10 @@ def _tenant(tenant: str) -> Wanted:
     own[f"{MOUNT}/metadata/bindings/{tenant}/"] = frozenset(["list"])
     own[f"{MOUNT}/metadata/credentials/{tenant}/{BINDING}"] = frozenset(["read"])
     own[f"{TRANSIT}/keys/{key}"] = frozenset(["create", "read", "update", "delete"])
-    own[f"{TRANSIT}/hmac/{key}/sha2-256"] = frozenset(["update"])
+    own |= {f"{TRANSIT}/{way}/{key}/sha2-256": frozenset(["update"]) for way in ("hmac", "sign")}
     foreign = f"{STRANGER}.{BINDING}"
-    closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{foreign}", f"{TRANSIT}/hmac/{foreign}/sha2-256"]
+    closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{foreign}"]
+    closed += [f"{TRANSIT}/{way}/{foreign}/sha2-256" for way in ("hmac", "sign")]
     closed += [f"{MOUNT}/data/{part}/{STRANGER}/{BINDING}" for part in ("bindings", "credentials")]
     return {**_forbidden(tenant), **own, **dict.fromkeys(closed, NOTHING)}
 

@@ -10,19 +10,22 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from common.errors import Internal
-from common.secret import Secret
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
+from strongroom.types.v1.binding_pb2 import KEY_TYPE_RSA
 
 from vault.hashicorp.http import Answer, Lost, VaultHttp, outcome, read
 from vault.hashicorp.login import SERVICE, tenant_role
-from vault.store import Applied, NotApplied, Outcome, Signature, Why, unavailable
+from vault.material import Material
+from vault.store import Applied, NotApplied, OtherKeyType, Outcome, Signature, Why, unavailable
 
 TRANSIT: Final = "transit"
 FINGERPRINT_KEY: Final = "strongroom-fingerprint"
 CANARY_KEY: Final = "strongroom-canary"
 OAEP: Final = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+# Without it Transit would sign by PSS, which Bitget refuses.
+RSA_SIGNING: Final = {"signature_algorithm": "pkcs1v15", "prehashed": False}
 GONE: Final = ("not found", "no existing key", "could not be found")
 
 
@@ -39,11 +42,11 @@ class Transit:
         self._wrapping_key: rsa.RSAPublicKey | None = None
         self._soft_delete = True  # OpenBao has it; the first 404 or 405 tells that this server does not
 
-    async def import_key(self, tenant: str, binding: str, material: Secret) -> Outcome[None]:
-        """Import `material` (32 to 512 bytes as UTF-8) as a key that cannot be exported; CONFLICT when one is there."""
+    async def import_key(self, tenant: str, binding: str, material: Material) -> Outcome[None]:
+        """Import `material` as a key that cannot be exported; CONFLICT when one is there."""
         wrapping_key = await self._public_key()
         ciphertext = await asyncio.to_thread(_wrapped, wrapping_key, material)
-        body = {"type": "hmac", "hash_function": "SHA256", "ciphertext": ciphertext}
+        body = {"type": material.transit_type, "hash_function": "SHA256", "ciphertext": ciphertext}
         answer = await self._key_call(tenant, binding, "POST", "import", body=body)
         if isinstance(answer, Answer) and "existing key" in answer.errors:  # a 500 on OpenBao, a 400 elsewhere
             return NotApplied(Why.CONFLICT)
@@ -52,15 +55,21 @@ class Transit:
             self._wrapping_key = None  # it may have been replaced with the server's storage
         return result
 
-    async def sign(self, tenant: str, binding: str, message: bytes) -> Signature | None:
-        """Return the HMAC-SHA256 of `message`, None when there is no key that may be used."""
-        body = {"input": base64.b64encode(message).decode()}
-        segments = (TRANSIT, "hmac", key_name(tenant, binding), "sha2-256")
+    async def sign(self, tenant: str, binding: str, key_type: int, message: bytes) -> Signature | None:
+        """Return the HMAC-SHA256 of `message`, or its PKCS#1 v1.5 signature with SHA-256 by an RSA key.
+
+        None when there is no key that may be used; raises OtherKeyType for an RSA signature by an HMAC key.
+        """
+        way, name, options = ("sign", "signature", RSA_SIGNING) if key_type == KEY_TYPE_RSA else ("hmac", "hmac", {})
+        body = {"input": base64.b64encode(message).decode(), **options}
+        segments = (TRANSIT, way, key_name(tenant, binding), "sha2-256")
         answer = await self._http.call(tenant_role(tenant), "POST", *segments, body=body, pure=True)
         if isinstance(answer, Answer) and answer.status == 400:
+            if "does not support" in answer.errors:
+                raise OtherKeyType()
             return None  # not found, or soft-deleted
         found = read(answer)
-        return _signature(found.data["hmac"], found.request_id) if found else None
+        return _signature(found.data[name], found.request_id) if found else None
 
     async def retire(self, tenant: str, binding: str) -> Outcome[None]:
         """Fence and delete the key: once applied, nothing can be signed with it any more."""
@@ -107,10 +116,10 @@ class Transit:
         return self._wrapping_key
 
 
-def _wrapped(wrapping_key: rsa.RSAPublicKey, material: Secret) -> str:
+def _wrapped(wrapping_key: rsa.RSAPublicKey, material: Material) -> str:
     """Encrypt `material` as Transit wants it: RSA-OAEP of a fresh AES key, then AES-KWP of the material."""
     key = os.urandom(32)
-    wrapped = aes_key_wrap_with_padding(key, material.reveal().encode())
+    wrapped = aes_key_wrap_with_padding(key, material.content())
     return base64.b64encode(wrapping_key.encrypt(key, OAEP) + wrapped).decode()
 
 
