@@ -77,7 +77,10 @@ class World:
             scopes=fields.pop("scopes", [pb.SCOPE_SPOT]),
             verdict=fields.pop("verdict", pb.Verdict(status=pb.STATUS_CONNECTED)),
             credential=pb.CredentialInfo(
-                version=1, key_type=pb.KEY_TYPE_HMAC, api_key_hint="bg_1…9f0a", stored_at=timestamp(NOW)
+                version=1,
+                key_type=fields.pop("key_type", pb.KEY_TYPE_HMAC),
+                api_key_hint="bg_1…9f0a",
+                stored_at=timestamp(NOW),
             ),
             **fields,
         )
@@ -142,6 +145,7 @@ class VaultService(store_grpc.BindingStoreServicer):
             revision=1,
             verdict=pb.Verdict(status=pb.STATUS_PENDING),
             whitespace_removed=request.whitespace_removed,
+            key_type=request.credential.key_type,
         )
         return store.BindResponse(binding=record, created=True)
 

@@ -97,7 +97,8 @@ def _fault(answer):
         ("secret_key", "x" * 32 + "ß", "not_ascii"),
         ("api_key", "ｂｇ", "not_ascii"),
         ("api_key", 7, "not_a_text"),
-        ("key_type", "rsa", "key_type_unsupported"),
+        ("secret_key", "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n", "pem_as_hmac"),
+        ("key_type", None, "not_a_choice"),
         ("key_type", "ed25519", "not_a_choice"),
     ],
 )

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from common.secret import Secret
-from pydantic import PlainValidator, WithJsonSchema
+from pydantic import PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
+
+from gateway import pem
 
 SECRET_BYTES: Final = range(32, 513)  # what Vault's Transit engine imports as an HMAC key
 LIMIT: Final = 256
@@ -43,11 +45,7 @@ def _invisible(letter: str) -> bool:
 
 
 def _checked(raw: Any, lengths: range) -> Pasted:
-    if not isinstance(raw, str):
-        raise PydanticCustomError("string_type", "not a text")
-    text, cleaned = clean(raw)
-    if not text:
-        raise PydanticCustomError("empty", "nothing there")
+    text, cleaned = _cleaned(raw)
     if any(letter.isspace() for letter in text):
         raise PydanticCustomError("whitespace_inside", "white space inside")
     if not text.isascii():
@@ -55,6 +53,33 @@ def _checked(raw: Any, lengths: range) -> Pasted:
     if len(text) not in lengths:
         raise PydanticCustomError("length", "wrong length", {"least": lengths[0], "most": lengths[-1]})
     return Pasted(Secret(text), cleaned)
+
+
+def _cleaned(raw: Any) -> tuple[str, bool]:
+    if not isinstance(raw, str):
+        raise PydanticCustomError("string_type", "not a text")
+    text, cleaned = clean(raw)
+    if not text:
+        raise PydanticCustomError("empty", "nothing there")
+    return text, cleaned
+
+
+def _secret_key(raw: Any, info: ValidationInfo) -> Pasted:
+    """Check the secret key as what its key type says; without a valid one, only that it is a text."""
+    text, cleaned = _cleaned(raw)
+    key_type = info.data.get("key_type")
+    if key_type is None:
+        return Pasted(Secret(text), cleaned)
+    if key_type == "rsa":
+        # The line end after the last line belongs to a PEM: nobody needs to hear of it.
+        return Pasted(Secret(pem.canonical(text)), cleaned and text != _without_line_end(raw))
+    if pem.MARK in text:  # it would be taken for an HMAC secret, and every signature would be wrong
+        raise PydanticCustomError("pem_as_hmac", "a PEM")
+    return _checked(raw, SECRET_BYTES)
+
+
+def _without_line_end(text: str) -> str:
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 def _within(lengths: range) -> Callable[[Any], Pasted]:
@@ -76,7 +101,13 @@ def _schema(lengths: range, description: str) -> WithJsonSchema:
 _SHORT: Final = range(1, LIMIT + 1)
 ApiKey = Annotated[Pasted, PlainValidator(_within(_SHORT)), _schema(_SHORT, "The key's public id.")]
 SecretKey = Annotated[
-    Pasted, PlainValidator(_within(SECRET_BYTES)), _schema(SECRET_BYTES, "Shown once by the exchange; never by us.")
+    Pasted,
+    PlainValidator(_secret_key),
+    _schema(
+        range(SECRET_BYTES[0], pem.PASTED_LIMIT + 1),
+        "For `hmac` the secret that the exchange shows once, 32 to 512 characters; for `rsa` the unencrypted private "
+        "key of 2048, 3072 or 4096 bits as PEM (PKCS#8 or PKCS#1). Never shown by us.",
+    ),
 ]
 Passphrase = Annotated[
     Pasted, PlainValidator(_within(_SHORT)), _schema(_SHORT, "The one chosen when the key was created.")

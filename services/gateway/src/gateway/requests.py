@@ -45,14 +45,34 @@ _MESSAGES: Final = {
     "string_unicode": ("not_unicode", "This is not valid Unicode text."),
     "not_printable": ("not_printable", "Only printable characters are allowed."),
     "not_unique": ("not_unique", "The same value is here twice."),
-    "key_type_unsupported": (
-        "key_type_unsupported",
-        "RSA keys cannot be bound yet; use a system-generated (HMAC) key.",
-    ),
     "empty": ("empty", "Nothing is left of this value without white space."),
     "whitespace_inside": ("whitespace_inside", "There is white space inside this value: copy it again."),
     "not_ascii": ("not_ascii", "There are characters in this value that no exchange key has: copy it again."),
     "length": ("length", "This value must have {least} to {most} characters: copy it again, completely."),
+    "pem_as_hmac": (
+        "pem_as_hmac",
+        "This is a PEM, and no system-generated secret: for an RSA key choose the key_type rsa.",
+    ),
+    "not_pem": (
+        "not_pem",
+        "This is not one private key as PEM: copy it from its BEGIN line to its END line, and nothing else. "
+        "For a system-generated secret choose the key_type hmac.",
+    ),
+    "pem_encrypted": (
+        "pem_encrypted",
+        "This private key is encrypted: decrypt it (openssl pkey -in FILE) and copy the result.",
+    ),
+    "pem_public_key": (
+        "pem_public_key",
+        "This is the public key, which the exchange has: copy the private key that belongs to it.",
+    ),
+    "pem_certificate": ("pem_certificate", "This is a certificate: copy the private RSA key."),
+    "pem_not_rsa": (
+        "pem_not_rsa",
+        "This is no RSA private key in PKCS#8 or PKCS#1: use an RSA key of 2048, 3072 or 4096 bits.",
+    ),
+    "pem_damaged": ("pem_damaged", "This private key is damaged or cut: copy it again, completely."),
+    "pem_length": ("pem_length", "No RSA key of 2048, 3072 or 4096 bits has this length: copy it again, completely."),
 }
 
 

@@ -28,12 +28,6 @@ def _unique(value: list[Scope]) -> list[Scope]:
     return value
 
 
-def _supported(value: str) -> str:
-    if value == "rsa":
-        raise PydanticCustomError("key_type_unsupported", "not yet")
-    return value
-
-
 class Request(BaseModel):
     """The base of what callers send."""
 
@@ -43,10 +37,13 @@ class Request(BaseModel):
 class Credential(Request):
     """The three values of an exchange key, as the customer copied them."""
 
+    key_type: Annotated[
+        Literal["hmac", "rsa"],
+        Field(description="`hmac` for a system-generated key, `rsa` for a user-generated one."),
+    ] = "hmac"  # stands first: the secret key is checked as what this says
     api_key: ApiKey
     secret_key: SecretKey
     passphrase: Passphrase
-    key_type: Annotated[Literal["hmac", "rsa"], AfterValidator(_supported)] = "hmac"
 
     @property
     def cleaned(self) -> list[str]:
