@@ -56,15 +56,24 @@ class Driver:
     def child(self, name: str) -> Any:
         return next(child for child in self.stack.children if child.name == name)
 
+    def sample(self, name: str) -> dict[str, Any]:
+        """Return one of the stack's sample keys."""
+        samples = [*self.facts["sample_keys"], *self.facts["rsa_sample_keys"]]
+        found: dict[str, Any] = next(one for one in samples if one["name"] == name)
+        return found
+
     def account(self, like: str = "unified-trader", **changes: Any) -> dict[str, Any]:
-        """Make a fresh account at the exchange with the rights of a sample one; return what its owner would hold."""
+        """Make a fresh account at the exchange with the rights of a sample one; return what its owner would hold.
+
+        `changes` replace parts of the account; a `secret_key` that is a PEM makes it an RSA one.
+        """
         control = self.facts["simulator_control_url"]
-        sample = next(one for one in self.facts["sample_keys"] if one["name"] == like)
+        sample = self.sample(like)
         with httpx.Client(base_url=control, trust_env=False) as http:
             shown = http.get(f"/accounts/{sample['api_key']}", params={"credentials": 1}).json()
             made = {
                 "api_key": "bg_" + secrets.token_hex(16),
-                "secret_key": secrets.token_hex(32),
+                "secret_key": changes.pop("secret_key", secrets.token_hex(32)),
                 "passphrase": "Pass" + secrets.token_hex(6),
             }
             body = {**shown, **made, "name": made["api_key"], "uid": str(secrets.randbelow(10**9)), **changes}

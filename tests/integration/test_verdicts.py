@@ -91,8 +91,8 @@ def test_a_good_key_is_connected_with_balances_and_strategies(like: str, driver:
 
 
 def test_every_sample_key_gets_the_verdict_that_it_announces(driver: Driver) -> None:
-    for sample in driver.facts["sample_keys"]:
-        credential = {name: sample[name] for name in ("api_key", "secret_key", "passphrase")}
+    for sample in [*driver.facts["sample_keys"], *driver.facts["rsa_sample_keys"]]:
+        credential = {name: sample[name] for name in ("api_key", "secret_key", "passphrase", "key_type")}
         told = driver.bind(credential, tenant=1, idempotency_key="sample-" + sample["name"]).json()
         assert told["status"] == sample["expect"], (sample["name"], told["reason"], told["findings"])
 

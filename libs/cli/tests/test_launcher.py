@@ -22,6 +22,7 @@ pytestmark = pytest.mark.integration
 COMMAND = [sys.executable, "-m", "cli"]
 FIELDS = {"gateway_url", "verifier_target", "vault_target", "ca_file", "client_cert_file", "client_key_file"}
 FIELDS |= {"bitget_url", "simulator_control_url", "redis_url", "vault_addr", "tenants", "admin_token", "sample_keys"}
+FIELDS |= {"rsa_sample_keys"}
 
 
 def environment(home: Path, port: int) -> dict[str, str]:

@@ -47,6 +47,13 @@ def test_a_wrong_field_is_named_and_no_value_is_repeated(line: str, message: str
     assert "canary" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["-----BEGIN PRIVATE KEY-----", "-----BEGIN PUBLIC KEY-----", "-----BEGIN"])
+def test_a_pem_that_is_no_rsa_key_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(ConfigError, match="secret_key in PEM must be an RSA key") as caught:
+        load(ONE.replace("canary-secret-value", f'"{text}canary"'))
+    assert "canary" not in str(caught.value)
+
+
 @pytest.mark.parametrize("missing", ["name", "api_key", "passphrase", "uid", "secret_key"])
 def test_a_missing_field_is_refused(missing: str) -> None:
     text = "\n".join("  - x_: 1" if missing == "name" and "name" in line else line for line in ONE.splitlines())
@@ -125,9 +132,11 @@ def test_the_sample_has_what_the_embedded_stack_binds() -> None:
         "unified-other-ip": "rejected",
         "unified-demo": "connected",
         "unified-sub": "connected",
+        "unified-rsa": "connected",
     }
     assert len({account.uid for account in accounts}) == len(accounts)
     for account in accounts:
         assert re.fullmatch(r"bg_[0-9a-f]{32}", account.api_key)
-        assert re.fullmatch(r"[0-9a-f]{64}", account.secret_key)
+        pem = account.name == "unified-rsa" and account.secret_key.startswith("-----BEGIN PRIVATE KEY-----\n")
+        assert pem or re.fullmatch(r"[0-9a-f]{64}", account.secret_key)
         assert re.fullmatch(r"[A-Za-z0-9]{8,32}", account.passphrase)

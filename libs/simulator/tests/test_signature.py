@@ -50,6 +50,7 @@ def test_the_rsa_vector_is_accepted_and_a_changed_message_is_not(vectors: dict[s
     rsa = vectors["rsa"]
     verifier = RsaVerifier(rsa["public_key_pem"])
     assert verifier.accepts(rsa["prehash"].encode(), rsa["signature_base64"].encode())
+    assert RsaVerifier(rsa["private_key_pkcs8_pem"]).accepts(rsa["prehash"].encode(), rsa["signature_base64"].encode())
     assert not verifier.accepts(rsa["prehash"].encode() + b"1", rsa["signature_base64"].encode())
 
 

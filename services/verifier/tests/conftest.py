@@ -24,6 +24,10 @@ from common.errors import Aborted, BindingRevoked, NotFound
 from common.rpc import server
 from common.rpc.tls import Identity
 from common.tokens import TokenVerifier
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from redis.asyncio import Redis
 from simulator import Account, Exchange, config, running
 from strongroom.types.v1.binding_pb2 import (
@@ -64,6 +68,15 @@ class Credential:
     api_key: str
     secret_key: str
     passphrase: str
+
+
+def signed(secret_key: str, message: bytes) -> bytes:
+    """Return what Transit would make with this secret key: an RSA signature for a PEM, a MAC for any other text."""
+    if not secret_key.startswith("-----BEGIN"):
+        return hmac.digest(secret_key.encode(), message, "sha256")
+    key = load_pem_private_key(secret_key.encode(), None)
+    assert isinstance(key, RSAPrivateKey)
+    return key.sign(message, PKCS1v15(), SHA256())
 
 
 @dataclass
@@ -135,7 +148,7 @@ class SmallVault:
         query = "&".join(f"{item.name}={quote(item.value, safe='')}" for item in request.query)
         target = f"{request.path}?{query}" if query else request.path
         message = f"{moment}{request.method}{target}".encode() + request.body
-        signature = base64.b64encode(hmac.digest(credential.secret_key.encode(), message, "sha256")).decode()
+        signature = base64.b64encode(signed(credential.secret_key, message)).decode()
         headers = {
             "ACCESS-KEY": credential.api_key,
             "ACCESS-SIGN": signature,

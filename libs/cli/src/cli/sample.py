@@ -51,7 +51,7 @@ class SampleClient:
 
     def _bind(self, key: Mapping[str, str]) -> Binding:
         """Bind under a key of its own; after a revocation under the next one."""
-        credential = {name: key[name] for name in ("api_key", "secret_key", "passphrase")}
+        credential = {name: key[name] for name in ("api_key", "secret_key", "passphrase", "key_type")}
         body = {
             "exchange": "bitget",
             "label": key["name"],

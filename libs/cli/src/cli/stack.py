@@ -175,7 +175,8 @@ class Stack:
             "vault_addr": bao.url,
             "tenants": [asdict(tenant) for tenant in plan.identities.tenants],
             "admin_token": plan.identities.admin_token,
-            "sample_keys": sample_keys() if simulator else [],
+            "sample_keys": sample_keys("hmac") if simulator else [],
+            "rsa_sample_keys": sample_keys("rsa") if simulator else [],
         }
         self._describe_processes()
 
@@ -184,11 +185,13 @@ class Stack:
         write_private(self.file, json.dumps(self._description, indent=2))
 
 
-def sample_keys() -> list[dict[str, str]]:
-    """Return name, api_key, secret_key, passphrase and expected status of the simulator's packaged accounts."""
+def sample_keys(key_type: str) -> list[dict[str, str]]:
+    """Return name, credential and expected status of the simulator's packaged accounts that have this kind of key."""
     # Its file is read beside the package: importing the simulator takes longer than starting the servers.
     package = find_spec("simulator")
     folder = next(iter(package.submodule_search_locations or [])) if package else ""
     accounts = yaml.safe_load(Path(folder, "sample.yaml").read_text())["accounts"]
     wanted = ("name", "api_key", "secret_key", "passphrase", "expect")
-    return [{key: one[key] for key in wanted} for one in accounts if "secret_key" in one and "expect" in one]
+    usable = [one for one in accounts if "secret_key" in one and "expect" in one]
+    mine = [one for one in usable if ("PRIVATE KEY" in one["secret_key"]) is (key_type == "rsa")]
+    return [{**{key: one[key] for key in wanted}, "key_type": key_type} for one in mine]

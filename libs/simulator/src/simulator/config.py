@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, Final, get_args, get_type_hints
 
 import yaml
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from simulator.accounts import Account, Holding, Style
 from simulator.exchange import DEFAULT_PRICES, Exchange, Setup
 from simulator.faults import Fault, Kind
 from simulator.signature import HmacVerifier, RsaVerifier, Verifier
 
+PEM_MARK: Final = "-----BEGIN"
 SAMPLE: Final = Path(str(files("simulator") / "sample.yaml"))
 
 _TEXTS: Final = (
@@ -70,7 +72,8 @@ def setup(document: Any) -> Setup:
 
 
 def account(value: Any) -> Account:
-    """Return one account; exactly one of `secret_key` (HMAC) and `public_key_pem` (RSA) must be given."""
+    """Return one account; exactly one of `secret_key` and `public_key_pem` must be given. A `secret_key` in PEM
+    is an RSA private key; any other is an HMAC secret."""
     given = _mapping(value, "account", _KEYS_OF_ACCOUNT)
     for name in _REQUIRED:
         if not given.get(name):
@@ -135,9 +138,11 @@ def _verifier(secret_key: str, public_key_pem: str) -> Verifier:
     if bool(secret_key) == bool(public_key_pem):
         raise ConfigError("account: give one of secret_key and public_key_pem")
     try:
-        return HmacVerifier(secret_key) if secret_key else RsaVerifier(public_key_pem)
-    except ValueError as error:
-        raise ConfigError("public_key_pem must be an RSA public key of 2048 or 4096 bits") from error
+        pem = secret_key if secret_key.startswith(PEM_MARK) else public_key_pem
+        return RsaVerifier(pem) if pem else HmacVerifier(secret_key)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        name = "secret_key in PEM" if secret_key else "public_key_pem"
+        raise ConfigError(f"{name} must be an RSA key of 2048 or 4096 bits") from None
 
 
 def _wallets(value: Any) -> dict[str, dict[str, Holding]]:

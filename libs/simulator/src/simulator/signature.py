@@ -11,7 +11,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 
 class Verifier(Protocol):
@@ -47,10 +47,12 @@ class RsaVerifier:
 
     __slots__ = ("_key",)
 
-    def __init__(self, public_key_pem: str) -> None:
-        key = load_pem_public_key(public_key_pem.encode())
+    def __init__(self, pem: str) -> None:
+        """Take the public key, or the private one, of which only the public half is kept."""
+        private = "PRIVATE KEY" in pem
+        key = load_pem_private_key(pem.encode(), None).public_key() if private else load_pem_public_key(pem.encode())
         if not isinstance(key, RSAPublicKey) or key.key_size not in (2048, 4096):
-            raise ValueError("public_key_pem must be an RSA key of 2048 or 4096 bits")
+            raise ValueError("an RSA key must have 2048 or 4096 bits")
         self._key = key
 
     def accepts(self, message: bytes, signature: bytes) -> bool:
