@@ -11,6 +11,7 @@ from secrets import token_hex
 import docker
 import redis
 import yaml
+from cli.files import write_private
 from cli.processes import Child, LaunchError, free_port
 from cli.servers import RedisServer, VaultServer
 from cli.vault_admin import ACTIVE, SHAMIR, VaultAdmin
@@ -130,7 +131,9 @@ class RedisContainer(Contained, RedisServer):
         command = f"redis-server --requirepass {password} --appendonly yes --save ''"
         made = DockerContainer(image("redis")).with_command(command)
         super().__init__("valkey", home, made, 6379)
+        self.address = f"redis://127.0.0.1:{self.port}/0"
         self.url = f"redis://:{password}@127.0.0.1:{self.port}/0"
+        self.password_file = write_private(home / "redis-password", password)
 
     def ready(self) -> bool:
         try:

@@ -2,6 +2,7 @@
 
 import pytest
 from common import config
+from pydantic import ValidationError
 
 
 class Sample(config.Settings):
@@ -52,3 +53,21 @@ def test_check_prints_the_settings_without_the_password(monkeypatch, capsys) -> 
 def test_a_secret_file_loses_only_its_final_line_break(tmp_path) -> None:
     (tmp_path / "s").write_text(" inner \n")
     assert config.read_secret(tmp_path / "s").reveal() == " inner "
+
+
+class WithRedis(config.Settings):
+    """A process that uses Redis."""
+
+    redis_url: config.RedisUrl
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://:canary-password@h:1/0", "redis://u:canary-password@h/0", "redis://h/0?password=canary-password", "h:1"],
+)
+def test_a_redis_url_with_a_password_is_refused_and_the_file_named(url: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        WithRedis.from_environment({"STRONGROOM_REDIS_URL": url})
+    said = config.describe(refusal.value)
+    assert "canary" not in said
+    assert ("STRONGROOM_REDIS_PASSWORD_FILE" in said) is ("password" in url)

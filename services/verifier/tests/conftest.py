@@ -346,7 +346,7 @@ class Site:
     authority: Authority
     issuer: TokenIssuer
     vault_target: str
-    redis_url: str
+    redis: Valkey
 
     def leaf(self, name: str) -> Leaf:
         return self.authority.issue(name)
@@ -362,7 +362,8 @@ class Site:
             "jwt_issuer": self.issuer.issuer,
             "jwks_file": self.issuer.jwks_file,
             "vault_target": self.vault_target,
-            "redis_url": self.redis_url,
+            "redis_url": self.redis.address,
+            "redis_password_file": self.redis.password_file,
             "egress_ips": ",".join(EGRESS),
         }
         return {key: str(value) for key, value in {**common, **own}.items()}
@@ -387,5 +388,5 @@ async def site(bench: Bench, valkey: Valkey, tmp_path: Path) -> AsyncIterator[Si
     identity = Identity(leaf.cert_file, leaf.key_file, leaf.ca_file)
     rpc = server.build(target, identity, callers, "strongroom.internal", services)
     await rpc.start()
-    yield Site(tmp_path, authority, issuer, target, valkey.url)
+    yield Site(tmp_path, authority, issuer, target, valkey)
     await rpc.stop(0)

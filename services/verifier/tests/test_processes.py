@@ -127,11 +127,11 @@ def _run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
 
 
 async def test_check_prints_the_settings_without_a_password(site: Any) -> None:
-    settings = site.settings("verifier", listen="127.0.0.1:1", redis_url="redis://:hidden@127.0.0.1:6379/0")
+    settings = site.settings("verifier", listen="127.0.0.1:1")
     done = await asyncio.to_thread(_run, "api", "--check", **settings)
     assert done.returncode == 0
     assert "STRONGROOM_LISTEN=127.0.0.1:1" in done.stdout
-    assert "hidden" not in done.stdout + done.stderr
+    assert site.redis.password_file.read_text() not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

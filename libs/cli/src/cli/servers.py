@@ -1,6 +1,7 @@
 """What the stack needs of the two servers that it does not write itself, whoever runs them."""
 
 from abc import abstractmethod
+from pathlib import Path
 
 from cli.processes import Child
 from cli.vault_admin import VaultAdmin
@@ -17,6 +18,8 @@ class VaultServer(Child):
 
 
 class RedisServer(Child):
-    """A server with Redis's protocol at `url`."""
+    """A server with Redis's protocol: at `address`, with the password in `password_file`; `url` holds both."""
 
+    address: str
+    password_file: Path
     url: str

@@ -12,6 +12,7 @@ import httpx
 
 from cli.identities import Identities
 from cli.processes import Child, LaunchError, clean_environment, free_port, listens
+from cli.servers import RedisServer
 from cli.settings import LaunchSettings
 
 GRPC_SERVING = b"\x08\x01"  # grpc.health.v1.HealthCheckResponse{status: SERVING}
@@ -25,7 +26,7 @@ class Plan:
     home: Path
     identities: Identities
     vault_url: str
-    redis_url: str
+    redis: RedisServer
     bitget_url: str
     vault_target: str
     verifier_target: str
@@ -70,13 +71,17 @@ class Gateway(Service):
             return False
 
 
+def _redis(plan: Plan) -> dict[str, str]:
+    return {"REDIS_URL": plan.redis.address, "REDIS_PASSWORD_FILE": str(plan.redis.password_file)}
+
+
 def gateway(plan: Plan) -> Gateway:
     """The REST face."""
     own = {
         "LISTEN": f"127.0.0.1:{plan.settings.port}",
         "VAULT_TARGET": plan.vault_target,
         "VERIFIER_TARGET": plan.verifier_target,
-        "REDIS_URL": plan.redis_url,
+        **_redis(plan),
         "EGRESS_IPS": plan.settings.egress_ips,
     }
     return Gateway("gateway", plan, ["gateway"], "gateway", own)
@@ -98,7 +103,7 @@ def verifier(plan: Plan) -> Service:
     own = {
         "LISTEN": plan.verifier_target,
         "VAULT_TARGET": plan.vault_target,
-        "REDIS_URL": plan.redis_url,
+        **_redis(plan),
         "EGRESS_IPS": plan.settings.egress_ips,
     }
     return Service("verifier", plan, ["verifier", "api"], "verifier", own)
@@ -108,7 +113,7 @@ def worker(plan: Plan) -> Service:
     """One worker of the pool."""
     own = {
         "VAULT_TARGET": plan.vault_target,
-        "REDIS_URL": plan.redis_url,
+        **_redis(plan),
         "BITGET_URL": plan.bitget_url,
         "EGRESS_IPS": plan.settings.egress_ips,
     }

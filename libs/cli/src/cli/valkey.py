@@ -38,6 +38,8 @@ class Valkey(RedisServer):
     ) -> None:
         self.home = private_folder(home)
         self.port = port or free_port()
+        self.password_file = self.home / "password"
+        self.address = f"redis://127.0.0.1:{self.port}/0"
         self._password = self._keep_password()
         self.url = f"redis://:{self._password}@127.0.0.1:{self.port}/0"
         configuration = self.home / "valkey.conf"
@@ -62,10 +64,9 @@ class Valkey(RedisServer):
 
     def _keep_password(self) -> str:
         """Return this folder's password, made at its first use."""
-        file = self.home / "password"
-        if not file.exists():
-            write_private(file, token_urlsafe(24))
-        return file.read_text()
+        if not self.password_file.exists():
+            write_private(self.password_file, token_urlsafe(24))
+        return self.password_file.read_text()
 
 
 def _binary() -> str:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath, ValidationError
 
@@ -25,6 +26,18 @@ def _address(value: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_address)]
+
+
+def _redis_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("must be a redis://, rediss:// or unix:// URL")
+    if parts.password or "password" in parse_qs(parts.query):
+        raise ValueError(f"must hold no password: put it into a file and name that in {PREFIX}REDIS_PASSWORD_FILE")
+    return value
+
+
+RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 
 
 class Settings(BaseModel):
@@ -51,6 +64,13 @@ class ServiceSettings(Settings):
     trust_domain: str = "strongroom.internal"
     jwt_issuer: str
     jwks_file: FilePath
+
+
+class RedisSettings(ServiceSettings):
+    """What a service that uses Redis needs: where it is, and the file with its password if it wants one."""
+
+    redis_url: RedisUrl
+    redis_password_file: FilePath | None = None
 
 
 def read_secret(path: Path) -> Secret:

@@ -67,7 +67,7 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings, clock: Clock | None = None) -> None:
         clock, identity = clock or SystemClock(), Identity.of(settings)
-        self._redis = common_redis.connect(settings.redis_url)
+        self._redis = common_redis.connect(settings.redis_url, settings.redis_password_file)
         self._hub = EventHub(self._redis)
         self._channels = {
             "vault": client.channel(settings.vault_target, "vault", identity),

@@ -1,9 +1,9 @@
-"""Own the gateway's settings. The only secret is the password inside the Redis URL, which is never printed."""
+"""Own the gateway's settings. No secret is among them: the password of Redis is in a file of its own."""
 
 from ipaddress import ip_address
 from typing import Annotated, Any
 
-from common.config import Address, ServiceSettings
+from common.config import Address, RedisSettings
 from pydantic import AfterValidator, BeforeValidator, Field
 
 
@@ -21,12 +21,11 @@ def _address(value: str) -> str:
 EgressAddresses = Annotated[list[Annotated[str, AfterValidator(_address)]], BeforeValidator(_split)]
 
 
-class GatewaySettings(ServiceSettings):
+class GatewaySettings(RedisSettings):
     """What the gateway needs: where it listens, whom it calls, and which addresses customers allow at the exchange."""
 
     listen: Address
     vault_target: Address
     verifier_target: Address
-    redis_url: str
     egress_ips: EgressAddresses
     streams_per_tenant: Annotated[int, Field(ge=1, le=5000)] = 50

@@ -135,7 +135,7 @@ async def _reconcile(reconciler: Reconciler, lost: asyncio.Event, stopping: asyn
 async def _links(settings: VerifierSettings, stopping: asyncio.Event) -> AsyncIterator[Links]:
     """Open the connections and the health port, watch them, and close everything at the end."""
     identity = Identity.of(settings)
-    store = redis.connect(settings.redis_url)
+    store = redis.connect(settings.redis_url, settings.redis_password_file)
     channel = client.channel(settings.vault_target, "vault", identity)
     health = Health(settings.health_address)
     await health.start()

@@ -3,10 +3,9 @@
 from ipaddress import IPv4Address
 from typing import Annotated, Any
 
-from common.config import Address, ServiceSettings
+from common.config import Address, RedisSettings
 from pydantic import BeforeValidator, Field
 
-RedisUrl = Annotated[str, Field(pattern=r"^(redis|rediss|unix)://")]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^/?#]+(/[^?#]*)?$")]
 
 
@@ -18,11 +17,10 @@ def _listed(value: Any) -> Any:
 EgressIps = Annotated[tuple[IPv4Address, ...], BeforeValidator(_listed)]
 
 
-class VerifierSettings(ServiceSettings):
+class VerifierSettings(RedisSettings):
     """What both processes need."""
 
     vault_target: Address
-    redis_url: RedisUrl
     egress_ips: EgressIps = ()
 
 
