@@ -186,6 +186,14 @@ async def test_a_key_that_may_not_read_its_permissions_shows_what_is_known_and_n
     assert not verdict.HasField("ip_whitelist")  # a list that was not told is not "no list"
 
 
+async def test_a_unified_key_that_is_refused_everything_is_not_called_connected(bench: Any) -> None:
+    bench.fault(kind="error", status=400, code="40014", msg="Incorrect permissions, need uta manage read permissions")
+    verdict = await bench.verdict("unified-trader")
+    assert _words(verdict) == ("limited", "permission_denied")
+    assert _available(verdict) == set()
+    assert verdict.permissions.withdraw == types.ANSWER_UNKNOWN
+
+
 async def test_a_trade_only_unified_key_trades_without_showing_balances(bench: Any) -> None:
     bench.change("unified-trader", permissions=["uta_trade"])
     binding = bench.vault.bind(bench.exchange.named("unified-trader"))

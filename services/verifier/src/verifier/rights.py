@@ -11,7 +11,7 @@ from strongroom.types.v1.binding_pb2 import (
     Scope,
 )
 
-from verifier.bitget.probe import Facts
+from verifier.bitget.probe import ACCOUNT_ITSELF, Facts
 
 WORDS: Final = {SCOPE_SPOT: "spot", SCOPE_FUTURES: "futures"}
 READING: Final = {SCOPE_SPOT: "Spot (read)", SCOPE_FUTURES: "Futures orders and Futures holdings (read)"}
@@ -24,9 +24,12 @@ UNIFIED_READING: Final = "Unified account management (read)"
 
 
 def lacking(facts: Facts, scope: Scope.ValueType) -> list[str]:
-    """Return the rights for trading in `scope` that are missing; none when the key's list could not be read."""
+    """Return the rights for trading in `scope` that are missing.
+
+    None when the key's list could not be read, unless the account could not either: then nothing speaks for the key.
+    """
     if facts.info.tokens is None:
-        return []
+        return [UNIFIED] if facts.info_refused and ACCOUNT_ITSELF in facts.refused else []
     answer = facts.permissions.spot_trade if scope == SCOPE_SPOT else facts.permissions.futures_trade
     if answer == ANSWER_YES:
         return []
