@@ -151,7 +151,7 @@ def test_no_port_of_grpc_speaks_to_strangers(driver: Driver) -> None:
     async def plaintext(target: str) -> grpc.StatusCode:
         async with grpc.aio.insecure_channel(target) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await store_rpc.BindingStoreStub(channel).Scan(store_pb.ScanRequest(), timeout=3).read()
+                await store_rpc.BindingStoreStub(channel).Names(store_pb.NamesRequest(), timeout=3).read()
             return caught.value.code()
 
     for name in ("vault_target", "verifier_target"):

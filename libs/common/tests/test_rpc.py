@@ -32,8 +32,8 @@ class Store(rpc.BindingStoreServicer):
         kind = next(each for each in errors.FAMILY if each.__name__ == request.binding_id)
         raise kind("some_reason", "Some detail.", retry_after=1.5, rule="R1", binding_id="b" * 32)
 
-    async def Scan(self, request, context) -> AsyncIterator[pb.ScanResponse]:
-        yield pb.ScanResponse()
+    async def Names(self, request, context) -> AsyncIterator[pb.NamesResponse]:
+        yield pb.NamesResponse()
         raise errors.Unavailable("sealed", "Vault is sealed.", retry_after=5)
 
 
@@ -93,8 +93,8 @@ async def test_the_text_of_a_bug_never_reaches_the_caller(port: int, authority: 
 
 async def test_a_streamed_answer_ends_with_the_same_error(port: int, authority: Authority, tmp_path: Path) -> None:
     async with client.channel(f"127.0.0.1:{port}", "vault", identity(authority.issue("gateway", tmp_path))) as channel:
-        answers = client.stream(rpc.BindingStoreStub(channel).Scan, pb.ScanRequest(), timeout_s=5)
-        assert await anext(answers) == pb.ScanResponse()
+        answers = client.stream(rpc.BindingStoreStub(channel).Names, pb.NamesRequest(), timeout_s=5)
+        assert await anext(answers) == pb.NamesResponse()
         with pytest.raises(errors.Unavailable) as caught:
             await anext(answers)
     assert (caught.value.reason, caught.value.retry_after) == ("sealed", 5)
@@ -148,8 +148,8 @@ async def test_a_client_does_not_talk_to_a_server_of_another_name(
 
 def test_a_server_with_a_method_that_nobody_may_call_does_not_start(authority: Authority, tmp_path: Path) -> None:
     leaf = identity(authority.issue("vault", tmp_path, usages=[CLIENT, SERVER]))
-    partly = {name: who for name, who in CALLERS.items() if not name.endswith("Scan")}
-    with pytest.raises(ValueError, match="Scan"):
+    partly = {name: who for name, who in CALLERS.items() if not name.endswith("Names")}
+    with pytest.raises(ValueError, match="Names"):
         server.build("127.0.0.1:0", leaf, partly, "strongroom.internal", [(SERVICE, lambda _: None)])
 
 

@@ -340,6 +340,7 @@ class Permissions(_message.Message):
     WITHDRAW_FIELD_NUMBER: _builtins.int
     SUB_ACCOUNTS_FIELD_NUMBER: _builtins.int
     UNKNOWN_TOKENS_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
     read: Global___Answer.ValueType
     spot_trade: Global___Answer.ValueType
     futures_trade: Global___Answer.ValueType
@@ -351,6 +352,10 @@ class Permissions(_message.Message):
     @_builtins.property
     def unknown_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Tokens of the exchange that nobody here knows yet, as it spelled them."""
+
+    @_builtins.property
+    def tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Every token and the read-write switch, as the exchange spelled them, sorted: a change of any of them is seen."""
 
     def __init__(
         self,
@@ -364,10 +369,11 @@ class Permissions(_message.Message):
         withdraw: Global___Answer.ValueType = ...,
         sub_accounts: Global___Answer.ValueType = ...,
         unknown_tokens: _abc.Iterable[_builtins.str] | None = ...,
+        tokens: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["copy_trade", b"copy_trade", "futures_trade", b"futures_trade", "margin_trade", b"margin_trade", "read", b"read", "spot_trade", b"spot_trade", "sub_accounts", b"sub_accounts", "transfer", b"transfer", "unknown_tokens", b"unknown_tokens", "withdraw", b"withdraw"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["copy_trade", b"copy_trade", "futures_trade", b"futures_trade", "margin_trade", b"margin_trade", "read", b"read", "spot_trade", b"spot_trade", "sub_accounts", b"sub_accounts", "tokens", b"tokens", "transfer", b"transfer", "unknown_tokens", b"unknown_tokens", "withdraw", b"withdraw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -490,6 +496,7 @@ class CredentialInfo(_message.Message):
     STORED_AT_FIELD_NUMBER: _builtins.int
     ROTATE_BY_FIELD_NUMBER: _builtins.int
     SEALED_FIELD_NUMBER: _builtins.int
+    CLUES_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     key_type: Global___KeyType.ValueType
     api_key_hint: _builtins.str
@@ -502,6 +509,12 @@ class CredentialInfo(_message.Message):
     def rotate_by(self) -> _timestamp_pb2.Timestamp:
         """When the tenant's rules ask for a new key; unset without such a rule."""
 
+    @_builtins.property
+    def clues(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the shape of the pasted values suggests, in words of our own: secret_like_api_key, secret_like_private_key,
+        secret_equals_passphrase, secret_equals_api_key. Used to explain a refusal, never to make one.
+        """
+
     def __init__(
         self,
         *,
@@ -511,10 +524,11 @@ class CredentialInfo(_message.Message):
         stored_at: _timestamp_pb2.Timestamp | None = ...,
         rotate_by: _timestamp_pb2.Timestamp | None = ...,
         sealed: _builtins.bool = ...,
+        clues: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rotate_by", b"rotate_by", "stored_at", b"stored_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_hint", b"api_key_hint", "key_type", b"key_type", "rotate_by", b"rotate_by", "sealed", b"sealed", "stored_at", b"stored_at", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_hint", b"api_key_hint", "clues", b"clues", "key_type", b"key_type", "rotate_by", b"rotate_by", "sealed", b"sealed", "stored_at", b"stored_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -586,6 +600,66 @@ class Binding(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Binding: _TypeAlias = Binding  # noqa: Y015
+
+@_typing.final
+class Change(_message.Message):
+    """One fact of a binding that is not as it was. A text has one element; a list has any number, sorted; none: unset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """As in the REST resource: status, stale, environment, account.mode, permissions.withdraw, permissions.tokens,
+    ip_whitelist.addresses, findings, ...
+    """
+    @_builtins.property
+    def before(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def after(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        before: _abc.Iterable[_builtins.str] | None = ...,
+        after: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "field", b"field"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Change: _TypeAlias = Change  # noqa: Y015
+
+@_typing.final
+class TenantRules(_message.Message):
+    """What one tenant has decided about its bindings; data of the tenants' registry."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERRORS_FIELD_NUMBER: _builtins.int
+    ROTATION_DAYS_FIELD_NUMBER: _builtins.int
+    rotation_days: _builtins.int
+    """The age in days at which a credential is to be replaced; 0: never."""
+    @_builtins.property
+    def errors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The finding codes that make a binding limited, among those that rules may decide (see docs/contract.md)."""
+
+    def __init__(
+        self,
+        *,
+        errors: _abc.Iterable[_builtins.str] | None = ...,
+        rotation_days: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["errors", b"errors", "rotation_days", b"rotation_days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TenantRules: _TypeAlias = TenantRules  # noqa: Y015
 
 @_typing.final
 class CoinBalance(_message.Message):
@@ -690,6 +764,7 @@ class Observation(_message.Message):
     BALANCES_FIELD_NUMBER: _builtins.int
     LAST_VERIFIED_AT_FIELD_NUMBER: _builtins.int
     NEXT_VERIFICATION_AT_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
     stale: _builtins.bool
     """True while the exchange cannot be asked: the verdict keeps its last proven value."""
     @_builtins.property
@@ -702,6 +777,10 @@ class Observation(_message.Message):
     def last_verified_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def next_verification_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
+        """What was noticed that says nothing about the key and changes no record, for example a clock that is off."""
+
     def __init__(
         self,
         *,
@@ -710,10 +789,11 @@ class Observation(_message.Message):
         balances: Global___Balances | None = ...,
         last_verified_at: _timestamp_pb2.Timestamp | None = ...,
         next_verification_at: _timestamp_pb2.Timestamp | None = ...,
+        notes: _abc.Iterable[Global___Finding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances", "last_verified_at", b"last_verified_at", "next_verification_at", b"next_verification_at", "stale_finding", b"stale_finding"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances", "last_verified_at", b"last_verified_at", "next_verification_at", b"next_verification_at", "stale", b"stale", "stale_finding", b"stale_finding"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances", "last_verified_at", b"last_verified_at", "next_verification_at", b"next_verification_at", "notes", b"notes", "stale", b"stale", "stale_finding", b"stale_finding"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -302,7 +302,74 @@ class RevokeResponse(_message.Message):
 Global___RevokeResponse: _TypeAlias = RevokeResponse  # noqa: Y015
 
 @_typing.final
-class ScanRequest(_message.Message):
+class EnrollRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BINDING_ID_FIELD_NUMBER: _builtins.int
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    binding_id: _builtins.str
+    tenant_id: _builtins.str
+    uid: _builtins.str
+    """The account's id at the exchange, as a signed answer told it."""
+    environment: _binding_pb2.Environment.ValueType
+    def __init__(
+        self,
+        *,
+        binding_id: _builtins.str = ...,
+        tenant_id: _builtins.str = ...,
+        uid: _builtins.str = ...,
+        environment: _binding_pb2.Environment.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binding_id", b"binding_id", "environment", b"environment", "tenant_id", b"tenant_id", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnrollRequest: _TypeAlias = EnrollRequest  # noqa: Y015
+
+@_typing.final
+class EnrollResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIBLINGS_FIELD_NUMBER: _builtins.int
+    KEYS_BOUND_FIELD_NUMBER: _builtins.int
+    BOUND_ELSEWHERE_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    JOINED_FIELD_NUMBER: _builtins.int
+    keys_bound: _builtins.int
+    """How many keys of this account the tenant has bound, this one and those of both environments included."""
+    bound_elsewhere: _builtins.bool
+    """True when a live binding of another tenant holds the same API key. Nothing else is told about it."""
+    joined: _builtins.bool
+    """True when this call made the account known for this binding: the siblings' verdicts are out of date."""
+    @_builtins.property
+    def siblings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Other live bindings of this tenant whose keys belong to the same account and environment, sorted."""
+
+    @_builtins.property
+    def rules(self) -> _binding_pb2.TenantRules: ...
+    def __init__(
+        self,
+        *,
+        siblings: _abc.Iterable[_builtins.str] | None = ...,
+        keys_bound: _builtins.int = ...,
+        bound_elsewhere: _builtins.bool = ...,
+        rules: _binding_pb2.TenantRules | None = ...,
+        joined: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound_elsewhere", b"bound_elsewhere", "joined", b"joined", "keys_bound", b"keys_bound", "rules", b"rules", "siblings", b"siblings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnrollResponse: _TypeAlias = EnrollResponse  # noqa: Y015
+
+@_typing.final
+class NamesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -314,24 +381,72 @@ class ScanRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ScanRequest: _TypeAlias = ScanRequest  # noqa: Y015
+Global___NamesRequest: _TypeAlias = NamesRequest  # noqa: Y015
 
 @_typing.final
-class ScanResponse(_message.Message):
+class NamesResponse(_message.Message):
+    """Ids of one tenant in their order, at most 1000 in a message; tenants come one after the other."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
-    BINDING_FIELD_NUMBER: _builtins.int
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    BINDING_IDS_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
     @_builtins.property
-    def binding(self) -> _binding_pb2.Binding: ...
+    def binding_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
-        binding: _binding_pb2.Binding | None = ...,
+        tenant_id: _builtins.str = ...,
+        binding_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["binding", b"binding"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["binding", b"binding"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binding_ids", b"binding_ids", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ScanResponse: _TypeAlias = ScanResponse  # noqa: Y015
+Global___NamesResponse: _TypeAlias = NamesResponse  # noqa: Y015
+
+@_typing.final
+class DescribeManyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    BINDING_IDS_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    @_builtins.property
+    def binding_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+        binding_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binding_ids", b"binding_ids", "tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeManyRequest: _TypeAlias = DescribeManyRequest  # noqa: Y015
+
+@_typing.final
+class DescribeManyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BINDINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def bindings(self) -> _containers.RepeatedCompositeFieldContainer[_binding_pb2.Binding]: ...
+    def __init__(
+        self,
+        *,
+        bindings: _abc.Iterable[_binding_pb2.Binding] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bindings", b"bindings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeManyResponse: _TypeAlias = DescribeManyResponse  # noqa: Y015

@@ -61,10 +61,20 @@ class BindingStoreStub:
                 request_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.RevokeRequest.SerializeToString,
                 response_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.RevokeResponse.FromString,
                 _registered_method=True)
-        self.Scan = channel.unary_stream(
-                '/strongroom.vault.v1.BindingStore/Scan',
-                request_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.ScanRequest.SerializeToString,
-                response_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.ScanResponse.FromString,
+        self.Enroll = channel.unary_unary(
+                '/strongroom.vault.v1.BindingStore/Enroll',
+                request_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.EnrollRequest.SerializeToString,
+                response_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.EnrollResponse.FromString,
+                _registered_method=True)
+        self.Names = channel.unary_stream(
+                '/strongroom.vault.v1.BindingStore/Names',
+                request_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.NamesRequest.SerializeToString,
+                response_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.NamesResponse.FromString,
+                _registered_method=True)
+        self.DescribeMany = channel.unary_unary(
+                '/strongroom.vault.v1.BindingStore/DescribeMany',
+                request_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.DescribeManyRequest.SerializeToString,
+                response_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.DescribeManyResponse.FromString,
                 _registered_method=True)
 
 
@@ -108,8 +118,23 @@ class BindingStoreServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Scan(self, request, context):
-        """Every binding of every tenant, for rebuilding what Redis lost. Only for the verifier.
+    def Enroll(self, request, context):
+        """Record to which exchange account a binding's key has been proven to belong; learn who else has that account or
+        key, and the tenant's rules. Safe to repeat. Only for the verifier.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Names(self, request, context):
+        """The ids of every binding of every tenant, for rebuilding what Redis lost. Only for the verifier.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeMany(self, request, context):
+        """Read up to 200 records of one tenant; ids without a record are left out. Only for the verifier.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,10 +168,20 @@ def add_BindingStoreServicer_to_server(servicer, server):
                     request_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.RevokeRequest.FromString,
                     response_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.RevokeResponse.SerializeToString,
             ),
-            'Scan': grpc.unary_stream_rpc_method_handler(
-                    servicer.Scan,
-                    request_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.ScanRequest.FromString,
-                    response_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.ScanResponse.SerializeToString,
+            'Enroll': grpc.unary_unary_rpc_method_handler(
+                    servicer.Enroll,
+                    request_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.EnrollRequest.FromString,
+                    response_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.EnrollResponse.SerializeToString,
+            ),
+            'Names': grpc.unary_stream_rpc_method_handler(
+                    servicer.Names,
+                    request_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.NamesRequest.FromString,
+                    response_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.NamesResponse.SerializeToString,
+            ),
+            'DescribeMany': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeMany,
+                    request_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.DescribeManyRequest.FromString,
+                    response_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.DescribeManyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -297,7 +332,34 @@ class BindingStore:
             _registered_method=True)
 
     @staticmethod
-    def Scan(request,
+    def Enroll(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/strongroom.vault.v1.BindingStore/Enroll',
+            strongroom_dot_vault_dot_v1_dot_binding__store__pb2.EnrollRequest.SerializeToString,
+            strongroom_dot_vault_dot_v1_dot_binding__store__pb2.EnrollResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Names(request,
             target,
             options=(),
             channel_credentials=None,
@@ -310,9 +372,36 @@ class BindingStore:
         return grpc.experimental.unary_stream(
             request,
             target,
-            '/strongroom.vault.v1.BindingStore/Scan',
-            strongroom_dot_vault_dot_v1_dot_binding__store__pb2.ScanRequest.SerializeToString,
-            strongroom_dot_vault_dot_v1_dot_binding__store__pb2.ScanResponse.FromString,
+            '/strongroom.vault.v1.BindingStore/Names',
+            strongroom_dot_vault_dot_v1_dot_binding__store__pb2.NamesRequest.SerializeToString,
+            strongroom_dot_vault_dot_v1_dot_binding__store__pb2.NamesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeMany(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/strongroom.vault.v1.BindingStore/DescribeMany',
+            strongroom_dot_vault_dot_v1_dot_binding__store__pb2.DescribeManyRequest.SerializeToString,
+            strongroom_dot_vault_dot_v1_dot_binding__store__pb2.DescribeManyResponse.FromString,
             options,
             channel_credentials,
             insecure,

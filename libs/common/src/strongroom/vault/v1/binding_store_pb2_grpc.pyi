@@ -45,8 +45,14 @@ class BindingStoreStub:
     """Record a verdict by check-and-set. Only for the verifier."""
     Revoke: _grpc.UnaryUnaryMultiCallable[_binding_store_pb2.RevokeRequest, _binding_store_pb2.RevokeResponse]
     """End a binding. Answers only when nothing can be signed for it any more and every version is destroyed."""
-    Scan: _grpc.UnaryStreamMultiCallable[_binding_store_pb2.ScanRequest, _binding_store_pb2.ScanResponse]
-    """Every binding of every tenant, for rebuilding what Redis lost. Only for the verifier."""
+    Enroll: _grpc.UnaryUnaryMultiCallable[_binding_store_pb2.EnrollRequest, _binding_store_pb2.EnrollResponse]
+    """Record to which exchange account a binding's key has been proven to belong; learn who else has that account or
+    key, and the tenant's rules. Safe to repeat. Only for the verifier.
+    """
+    Names: _grpc.UnaryStreamMultiCallable[_binding_store_pb2.NamesRequest, _binding_store_pb2.NamesResponse]
+    """The ids of every binding of every tenant, for rebuilding what Redis lost. Only for the verifier."""
+    DescribeMany: _grpc.UnaryUnaryMultiCallable[_binding_store_pb2.DescribeManyRequest, _binding_store_pb2.DescribeManyResponse]
+    """Read up to 200 records of one tenant; ids without a record are left out. Only for the verifier."""
 
 @_typing.type_check_only
 class BindingStoreAsyncStub(BindingStoreStub):
@@ -65,8 +71,14 @@ class BindingStoreAsyncStub(BindingStoreStub):
     """Record a verdict by check-and-set. Only for the verifier."""
     Revoke: _aio.UnaryUnaryMultiCallable[_binding_store_pb2.RevokeRequest, _binding_store_pb2.RevokeResponse]  # type: ignore[assignment]
     """End a binding. Answers only when nothing can be signed for it any more and every version is destroyed."""
-    Scan: _aio.UnaryStreamMultiCallable[_binding_store_pb2.ScanRequest, _binding_store_pb2.ScanResponse]  # type: ignore[assignment]
-    """Every binding of every tenant, for rebuilding what Redis lost. Only for the verifier."""
+    Enroll: _aio.UnaryUnaryMultiCallable[_binding_store_pb2.EnrollRequest, _binding_store_pb2.EnrollResponse]  # type: ignore[assignment]
+    """Record to which exchange account a binding's key has been proven to belong; learn who else has that account or
+    key, and the tenant's rules. Safe to repeat. Only for the verifier.
+    """
+    Names: _aio.UnaryStreamMultiCallable[_binding_store_pb2.NamesRequest, _binding_store_pb2.NamesResponse]  # type: ignore[assignment]
+    """The ids of every binding of every tenant, for rebuilding what Redis lost. Only for the verifier."""
+    DescribeMany: _aio.UnaryUnaryMultiCallable[_binding_store_pb2.DescribeManyRequest, _binding_store_pb2.DescribeManyResponse]  # type: ignore[assignment]
+    """Read up to 200 records of one tenant; ids without a record are left out. Only for the verifier."""
 
 class BindingStoreServicer(metaclass=_abc_1.ABCMeta):
     """The tenant is the one in the caller's own token (metadata `authorization`). `tenant_id` in a request is for the
@@ -114,11 +126,29 @@ class BindingStoreServicer(metaclass=_abc_1.ABCMeta):
         """End a binding. Answers only when nothing can be signed for it any more and every version is destroyed."""
 
     @_abc_1.abstractmethod
-    def Scan(
+    def Enroll(
         self,
-        request: _binding_store_pb2.ScanRequest,
+        request: _binding_store_pb2.EnrollRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_binding_store_pb2.ScanResponse], _abc.AsyncIterator[_binding_store_pb2.ScanResponse]]:
-        """Every binding of every tenant, for rebuilding what Redis lost. Only for the verifier."""
+    ) -> _typing.Union[_binding_store_pb2.EnrollResponse, _abc.Awaitable[_binding_store_pb2.EnrollResponse]]:
+        """Record to which exchange account a binding's key has been proven to belong; learn who else has that account or
+        key, and the tenant's rules. Safe to repeat. Only for the verifier.
+        """
+
+    @_abc_1.abstractmethod
+    def Names(
+        self,
+        request: _binding_store_pb2.NamesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_binding_store_pb2.NamesResponse], _abc.AsyncIterator[_binding_store_pb2.NamesResponse]]:
+        """The ids of every binding of every tenant, for rebuilding what Redis lost. Only for the verifier."""
+
+    @_abc_1.abstractmethod
+    def DescribeMany(
+        self,
+        request: _binding_store_pb2.DescribeManyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_binding_store_pb2.DescribeManyResponse, _abc.Awaitable[_binding_store_pb2.DescribeManyResponse]]:
+        """Read up to 200 records of one tenant; ids without a record are left out. Only for the verifier."""
 
 def add_BindingStoreServicer_to_server(servicer: BindingStoreServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

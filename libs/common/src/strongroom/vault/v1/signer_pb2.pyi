@@ -79,11 +79,14 @@ class SignRequest(_message.Message):
     TENANT_ID_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
     DEMO_FIELD_NUMBER: _builtins.int
+    CLOCK_OFFSET_MS_FIELD_NUMBER: _builtins.int
     binding_id: _builtins.str
     tenant_id: _builtins.str
     """For the verifier's workers, which have no caller: then only verification reads are signed."""
     demo: _builtins.bool
     """True for a key of the exchange's demo environment."""
+    clock_offset_ms: _builtins.int
+    """By how much the exchange's clock is ahead of the signer's, as earlier answers showed; added to the stamp."""
     @_builtins.property
     def request(self) -> Global___ExchangeRequest: ...
     def __init__(
@@ -93,10 +96,11 @@ class SignRequest(_message.Message):
         tenant_id: _builtins.str = ...,
         request: Global___ExchangeRequest | None = ...,
         demo: _builtins.bool = ...,
+        clock_offset_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["binding_id", b"binding_id", "demo", b"demo", "request", b"request", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binding_id", b"binding_id", "clock_offset_ms", b"clock_offset_ms", "demo", b"demo", "request", b"request", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -113,11 +117,14 @@ class SignResponse(_message.Message):
     HEADERS_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
     CREDENTIAL_VERSION_FIELD_NUMBER: _builtins.int
+    STAMPED_AT_MS_FIELD_NUMBER: _builtins.int
     method: _builtins.str
     target: _builtins.str
     """Path and query as they go on the wire."""
     body: _builtins.bytes
     credential_version: _builtins.int
+    stamped_at_ms: _builtins.int
+    """The stamp that was signed, Unix time in ms, the offset included."""
     @_builtins.property
     def headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]: ...
     def __init__(
@@ -128,10 +135,11 @@ class SignResponse(_message.Message):
         headers: _abc.Iterable[Global___Header] | None = ...,
         body: _builtins.bytes = ...,
         credential_version: _builtins.int = ...,
+        stamped_at_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "credential_version", b"credential_version", "headers", b"headers", "method", b"method", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "credential_version", b"credential_version", "headers", b"headers", "method", b"method", "stamped_at_ms", b"stamped_at_ms", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -50,6 +50,11 @@ class VerificationServiceStub:
                 request_serializer=strongroom_dot_verifier_dot_v1_dot_verification__service__pb2.ListRequest.SerializeToString,
                 response_deserializer=strongroom_dot_verifier_dot_v1_dot_verification__service__pb2.ListResponse.FromString,
                 _registered_method=True)
+        self.Page = channel.unary_unary(
+                '/strongroom.verifier.v1.VerificationService/Page',
+                request_serializer=strongroom_dot_verifier_dot_v1_dot_verification__service__pb2.PageRequest.SerializeToString,
+                response_deserializer=strongroom_dot_verifier_dot_v1_dot_verification__service__pb2.PageResponse.FromString,
+                _registered_method=True)
         self.Watch = channel.unary_stream(
                 '/strongroom.verifier.v1.VerificationService/Watch',
                 request_serializer=strongroom_dot_verifier_dot_v1_dot_verification__service__pb2.WatchRequest.SerializeToString,
@@ -82,6 +87,14 @@ class VerificationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Page(self, request, context):
+        """A page of the tenant's bindings by id, from what is published. UNAVAILABLE with the reason index_incomplete while
+        that may lack some: then only the vault service can tell.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Watch(self, request, context):
         """The tenant's events, live, from where the caller stopped.
         """
@@ -106,6 +119,11 @@ def add_VerificationServiceServicer_to_server(servicer, server):
                     servicer.List,
                     request_deserializer=strongroom_dot_verifier_dot_v1_dot_verification__service__pb2.ListRequest.FromString,
                     response_serializer=strongroom_dot_verifier_dot_v1_dot_verification__service__pb2.ListResponse.SerializeToString,
+            ),
+            'Page': grpc.unary_unary_rpc_method_handler(
+                    servicer.Page,
+                    request_deserializer=strongroom_dot_verifier_dot_v1_dot_verification__service__pb2.PageRequest.FromString,
+                    response_serializer=strongroom_dot_verifier_dot_v1_dot_verification__service__pb2.PageResponse.SerializeToString,
             ),
             'Watch': grpc.unary_stream_rpc_method_handler(
                     servicer.Watch,
@@ -195,6 +213,33 @@ class VerificationService:
             '/strongroom.verifier.v1.VerificationService/List',
             strongroom_dot_verifier_dot_v1_dot_verification__service__pb2.ListRequest.SerializeToString,
             strongroom_dot_verifier_dot_v1_dot_verification__service__pb2.ListResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Page(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/strongroom.verifier.v1.VerificationService/Page',
+            strongroom_dot_verifier_dot_v1_dot_verification__service__pb2.PageRequest.SerializeToString,
+            strongroom_dot_verifier_dot_v1_dot_verification__service__pb2.PageResponse.FromString,
             options,
             channel_credentials,
             insecure,

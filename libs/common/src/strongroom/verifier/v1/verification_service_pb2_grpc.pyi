@@ -39,6 +39,10 @@ class VerificationServiceStub:
     """What was last observed of one binding."""
     List: _grpc.UnaryUnaryMultiCallable[_verification_service_pb2.ListRequest, _verification_service_pb2.ListResponse]
     """What was last observed of up to 100 bindings, in the order asked."""
+    Page: _grpc.UnaryUnaryMultiCallable[_verification_service_pb2.PageRequest, _verification_service_pb2.PageResponse]
+    """A page of the tenant's bindings by id, from what is published. UNAVAILABLE with the reason index_incomplete while
+    that may lack some: then only the vault service can tell.
+    """
     Watch: _grpc.UnaryStreamMultiCallable[_verification_service_pb2.WatchRequest, _verification_service_pb2.WatchResponse]
     """The tenant's events, live, from where the caller stopped."""
 
@@ -53,6 +57,10 @@ class VerificationServiceAsyncStub(VerificationServiceStub):
     """What was last observed of one binding."""
     List: _aio.UnaryUnaryMultiCallable[_verification_service_pb2.ListRequest, _verification_service_pb2.ListResponse]  # type: ignore[assignment]
     """What was last observed of up to 100 bindings, in the order asked."""
+    Page: _aio.UnaryUnaryMultiCallable[_verification_service_pb2.PageRequest, _verification_service_pb2.PageResponse]  # type: ignore[assignment]
+    """A page of the tenant's bindings by id, from what is published. UNAVAILABLE with the reason index_incomplete while
+    that may lack some: then only the vault service can tell.
+    """
     Watch: _aio.UnaryStreamMultiCallable[_verification_service_pb2.WatchRequest, _verification_service_pb2.WatchResponse]  # type: ignore[assignment]
     """The tenant's events, live, from where the caller stopped."""
 
@@ -82,6 +90,16 @@ class VerificationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_verification_service_pb2.ListResponse, _abc.Awaitable[_verification_service_pb2.ListResponse]]:
         """What was last observed of up to 100 bindings, in the order asked."""
+
+    @_abc_1.abstractmethod
+    def Page(
+        self,
+        request: _verification_service_pb2.PageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_verification_service_pb2.PageResponse, _abc.Awaitable[_verification_service_pb2.PageResponse]]:
+        """A page of the tenant's bindings by id, from what is published. UNAVAILABLE with the reason index_incomplete while
+        that may lack some: then only the vault service can tell.
+        """
 
     @_abc_1.abstractmethod
     def Watch(
