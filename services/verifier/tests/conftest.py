@@ -40,16 +40,23 @@ from strongroom.types.v1.binding_pb2 import (
     STATUS_REVOKED,
     Binding,
     CredentialInfo,
+    TenantRules,
     Verdict,
 )
 from strongroom.vault.v1 import binding_store_pb2, signer_pb2
-from strongroom.vault.v1.binding_store_pb2 import DescribeResponse, ScanResponse, TransitionResponse
+from strongroom.vault.v1.binding_store_pb2 import (
+    DescribeManyResponse,
+    DescribeResponse,
+    EnrollResponse,
+    NamesResponse,
+    TransitionResponse,
+)
 from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreServicer, add_BindingStoreServicer_to_server
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, Header, SignResponse
 from strongroom.vault.v1.signer_pb2_grpc import SignerServicer, add_SignerServicer_to_server
 from strongroom.verifier.v1.verification_service_pb2 import Event
+from verifier.bitget.budget import LocalBudget
 from verifier.bitget.client import BitgetClient, open_session
-from verifier.bitget.pace import Pace
 from verifier.jobs import Job, Outcome, Queue
 from verifier.schedule import Schedule
 from verifier.status import Status
@@ -86,6 +93,12 @@ class SmallVault:
     records: dict[str, Binding] = field(default_factory=dict)
     credentials: dict[str, Credential] = field(default_factory=dict)
     signed: list[str] = field(default_factory=list)
+    enrolled: dict[str, tuple[str, int]] = field(default_factory=dict)
+    rules: TenantRules = field(
+        default_factory=lambda: TenantRules(errors=["withdraw_enabled", "withdraw_without_ip_list"])
+    )
+    # By how much this signer's clock is ahead of the true one.
+    signer_ahead_ms: int = 0
     transitions: int = 0
     down: Exception | None = None
     before_transition: Callable[[], None] | None = None
@@ -137,14 +150,49 @@ class SmallVault:
         self.transitions += 1
         return await self.describe(tenant, binding)
 
-    async def scan(self) -> AsyncIterator[Binding]:
-        for record in list(self.records.values()):
-            yield record
-
-    async def sign(self, tenant: str, binding: str, request: ExchangeRequest, demo: bool) -> SignResponse:
+    async def enroll(self, tenant: str, binding: str, uid: str, environment: Any) -> EnrollResponse:
         if (await self.describe(tenant, binding)).verdict.status == STATUS_REVOKED:
             raise BindingRevoked()
-        credential, moment = self.credentials[binding], str(time.time_ns() // 1_000_000)
+        joined = self.enrolled.get(binding) != (uid, environment)
+        self.enrolled[binding] = (uid, environment)
+        key = self.credentials[binding].api_key
+        live = {
+            other: record.tenant_id
+            for other, record in self.records.items()
+            if other != binding and record.verdict.status != STATUS_REVOKED and other in self.enrolled
+        }
+        members = [other for other, owner in live.items() if owner == tenant and self.enrolled[other][0] == uid]
+        return EnrollResponse(
+            siblings=sorted(other for other in members if self.enrolled[other][1] == environment),
+            keys_bound=len(members) + 1,
+            bound_elsewhere=any(
+                owner != tenant and self.credentials[other].api_key == key for other, owner in live.items()
+            ),
+            rules=self.rules,
+            joined=joined,
+        )
+
+    async def names(self) -> AsyncIterator[tuple[str, list[str]]]:
+        for tenant in sorted({record.tenant_id for record in self.records.values()}):
+            found = sorted(name for name, record in self.records.items() if record.tenant_id == tenant)
+            for start in range(0, len(found), 1000):
+                yield tenant, found[start : start + 1000]
+
+    async def describe_many(self, tenant: str, bindings: Sequence[str]) -> list[Binding]:
+        return [
+            await self.describe(tenant, name)
+            for name in bindings
+            if name in self.records and self.records[name].tenant_id == tenant
+        ]
+
+    async def sign(
+        self, tenant: str, binding: str, request: ExchangeRequest, demo: bool, clock_offset_ms: int = 0
+    ) -> SignResponse:
+        if (await self.describe(tenant, binding)).verdict.status == STATUS_REVOKED:
+            raise BindingRevoked()
+        credential = self.credentials[binding]
+        stamp = time.time_ns() // 1_000_000 + self.signer_ahead_ms + clock_offset_ms
+        moment = str(stamp)
         query = "&".join(f"{item.name}={quote(item.value, safe='')}" for item in request.query)
         target = f"{request.path}?{query}" if query else request.path
         message = f"{moment}{request.method}{target}".encode() + request.body
@@ -160,7 +208,7 @@ class SmallVault:
         }
         self.signed.append(target)
         pairs = [Header(name=name, value=value) for name, value in headers.items()]
-        return SignResponse(method=request.method, target=target, headers=pairs, body=request.body)
+        return SignResponse(method=request.method, target=target, headers=pairs, body=request.body, stamped_at_ms=stamp)
 
 
 @dataclass
@@ -291,7 +339,7 @@ async def bench(redis: Redis, simulator: tuple[Exchange, str]) -> AsyncIterator[
             redis=redis,
             exchange=exchange,
             vault=SmallVault(),
-            client=BitgetClient(session, url, Pace(clock), clock),
+            client=BitgetClient(session, url, LocalBudget(clock), clock),
             url=url,
             schedule=schedule,
             status=Status(redis, clock),
@@ -323,9 +371,15 @@ class StoreFace(BindingStoreServicer):
         )
         return TransitionResponse(binding=recorded, changed=True)
 
-    async def Scan(self, request: Any, context: Any) -> AsyncIterator[ScanResponse]:
-        async for binding in self._vault.scan():
-            yield ScanResponse(binding=binding)
+    async def Enroll(self, request: Any, context: Any) -> EnrollResponse:
+        return await self._vault.enroll(request.tenant_id, request.binding_id, request.uid, request.environment)
+
+    async def Names(self, request: Any, context: Any) -> AsyncIterator[NamesResponse]:
+        async for tenant, names in self._vault.names():
+            yield NamesResponse(tenant_id=tenant, binding_ids=names)
+
+    async def DescribeMany(self, request: Any, context: Any) -> DescribeManyResponse:
+        return DescribeManyResponse(bindings=await self._vault.describe_many(request.tenant_id, request.binding_ids))
 
 
 class SignerFace(SignerServicer):
@@ -335,7 +389,9 @@ class SignerFace(SignerServicer):
         self._vault = vault
 
     async def Sign(self, request: Any, context: Any) -> SignResponse:
-        return await self._vault.sign(request.tenant_id, request.binding_id, request.request, request.demo)
+        return await self._vault.sign(
+            request.tenant_id, request.binding_id, request.request, request.demo, request.clock_offset_ms
+        )
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """The wire: what was signed is what is sent, and answers of every make end as data or as one failure."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,15 +15,16 @@ from strongroom.types.v1.binding_pb2 import SCOPE_FUTURES, SCOPE_SPOT, Binding
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, Header, SignResponse
 from verifier import verdict
 from verifier.bitget import probe
+from verifier.bitget.budget import Caller, LocalBudget
 from verifier.bitget.client import BitgetClient, open_session
 from verifier.bitget.codes import ExchangeFailure, Group
-from verifier.bitget.pace import Pace
 
 Answer = Callable[[web.Request], web.StreamResponse]
+CALLER = Caller("t" * 26, "a" * 32)
 
 
 @asynccontextmanager
-async def _exchange(answer: Answer, pace: Pace | None = None) -> AsyncIterator[tuple[BitgetClient, list[web.Request]]]:
+async def _exchange(answer: Answer) -> AsyncIterator[tuple[BitgetClient, list[web.Request]]]:
     """An exchange that answers everything by one function and keeps what it received."""
     received: list[web.Request] = []
 
@@ -36,7 +36,7 @@ async def _exchange(answer: Answer, pace: Pace | None = None) -> AsyncIterator[t
     app.router.add_route("*", "/{tail:.*}", handle)
     async with TestServer(app) as server, open_session() as session:
         clock = SystemClock()
-        yield BitgetClient(session, f"http://127.0.0.1:{server.port}", pace or Pace(clock), clock), received
+        yield BitgetClient(session, f"http://127.0.0.1:{server.port}", LocalBudget(clock), clock), received
 
 
 async def _sign(request: ExchangeRequest, demo: bool) -> SignResponse:
@@ -52,7 +52,7 @@ def _ok(_: web.Request) -> web.Response:
 async def test_the_bytes_sent_are_the_bytes_signed() -> None:
     async with _exchange(_ok) as (client, received):
         for _ in range(2):
-            assert await client.get(_sign, "/ignored", (), demo=False) == {"a": 1}
+            assert await client.get(CALLER, _sign, "/ignored", (), demo=False) == {"a": 1}
     for request in received:
         assert request.raw_path == "/api/v2/spot/trade/unfilled-orders?limit=100&symbol=%24ALTUSDT%2B%20%E9%BE%99"
         assert (request.headers["ACCESS-KEY"], request.headers["ACCESS-SIGN"]) == ("bg_key", "c2ln+/=")
@@ -102,7 +102,7 @@ def _text(body: str, status: int = 200) -> Answer:
 async def test_what_cannot_be_read_says_nothing_about_the_key(answer: Answer) -> None:
     async with _exchange(answer) as (client, received):
         with pytest.raises(ExchangeFailure) as refused:
-            await client.get(_sign, "/x", (), demo=False)
+            await client.get(CALLER, _sign, "/x", (), demo=False)
     assert refused.value.rule.group is Group.TRANSIENT
     assert len(received) == 1
 
@@ -110,49 +110,9 @@ async def test_what_cannot_be_read_says_nothing_about_the_key(answer: Answer) ->
 async def test_a_number_and_both_names_of_the_text_are_read() -> None:
     async with _exchange(_text('{"code": 40037, "message": "Apikey does not exist"}', 400)) as (client, _):
         with pytest.raises(ExchangeFailure) as refused:
-            await client.get(_sign, "/x", (), demo=False)
+            await client.get(CALLER, _sign, "/x", (), demo=False)
     assert (refused.value.code, refused.value.message) == ("40037", "Apikey does not exist")
     assert "Apikey" not in str(refused.value)
-
-
-async def test_a_storm_of_refusals_slows_every_call_and_passes() -> None:
-    refusing, pace = [True], Pace(SystemClock())
-
-    def answer(request: web.Request) -> web.Response:
-        return web.json_response({"code": "429", "msg": "Too many"}, status=429) if refusing[0] else _ok(request)
-
-    async with _exchange(answer, pace) as (client, received):
-
-        async def call() -> None:
-            with pytest.raises(ExchangeFailure):
-                await client.get(_sign, "/x", (), demo=False)
-
-        for _ in range(12):
-            await call()
-        calls = [asyncio.create_task(call()) for _ in range(200)]
-        before = len(received)
-        await asyncio.sleep(0.5)
-        assert len(received) - before < 10
-        for task in calls:
-            task.cancel()
-        await asyncio.gather(*calls, return_exceptions=True)
-        refusing[0] = False
-        for _ in range(8):
-            pace.answered()
-        started = time.monotonic()
-        await asyncio.gather(*(client.get(_sign, "/x", (), demo=False) for _ in range(20)))
-        assert time.monotonic() - started < 2
-
-
-async def test_the_pace_holds_the_minute_and_allows_a_burst() -> None:
-    pace = Pace(SystemClock(), per_minute=6000, burst=20)
-    started = time.monotonic()
-    for _ in range(20):
-        await pace.turn()
-    assert time.monotonic() - started < 0.1
-    for _ in range(50):
-        await pace.turn()
-    assert time.monotonic() - started > 0.45
 
 
 JSON = st.recursive(

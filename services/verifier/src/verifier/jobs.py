@@ -81,12 +81,16 @@ class GroupLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One verification to make. `attempt` counts the failures in a row before it."""
+    """One verification to make. `attempt` counts the failures in a row before it.
+
+    `reply` is the entry on whose list the submitter waits, when that is not this job's own.
+    """
 
     tenant: str
     binding: str
     cause: str
     attempt: int = 0
+    reply: str = ""
 
     @property
     def member(self) -> str:
@@ -111,13 +115,16 @@ class Delivery:
 class Outcome:
     """How a job ended. `next_s` is the delay to the next one, None when there is to be none.
 
-    `replace` False plans it only if nothing is due yet.
+    `replace` False plans it only if nothing is due yet. `reply` False lets the submitter go on waiting for the next
+    attempt. `also` names bindings of the same tenant whose verdicts are out of date by this one.
     """
 
     verified: bool
     next_s: float | None = None
     attempt: int = 0
     replace: bool = True
+    reply: bool = True
+    also: tuple[str, ...] = ()
 
 
 _ORDER: Final = (b"tenant", b"binding", b"cause", b"attempt")

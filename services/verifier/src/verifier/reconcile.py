@@ -15,11 +15,10 @@ from strongroom.types.v1.binding_pb2 import STATUS_PENDING, STATUS_REVOKED, Bind
 from verifier.jobs import Job, Queue
 from verifier.schedule import Schedule
 from verifier.status import Known, Status
-from verifier.vault_client import Vault
+from verifier.vault_client import MANY, Vault
 
 LOCK: Final = "sr:reconcile"
 LOCK_S: Final = 60
-BATCH: Final = 200
 # Verifications that a rebuild causes start at most so fast, all workers together.
 RATE_PER_S: Final = 50.0
 # A revocation older than this was told long ago; its projection may have expired.
@@ -63,16 +62,13 @@ class Reconciler:
             await self._redis.eval(_RELEASE, 1, LOCK, token)
 
     async def _scan(self, token: str) -> None:
-        batch: list[Binding] = []
         restored = planned = 0
-        async for binding in self._vault.scan():
-            batch.append(binding)
-            if len(batch) == BATCH:
+        async for tenant, names in self._vault.names():
+            for start in range(0, len(names), MANY):
+                batch = await self._vault.describe_many(tenant, names[start : start + MANY])
                 restored, planned = await self._compare(batch, restored, planned)
-                batch = []
                 if not await self._redis.eval(_EXTEND, 1, LOCK, token, LOCK_S):
                     return
-        restored, planned = await self._compare(batch, restored, planned)
         if restored or planned:
             logs.get().info("reconciled", count=restored, job=planned)
 

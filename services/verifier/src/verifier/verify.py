@@ -14,6 +14,7 @@ from strongroom.types.v1.binding_pb2 import STATUS_REVOKED, Binding, Observation
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignResponse
 
 from verifier import verdict
+from verifier.bitget.budget import Caller
 from verifier.bitget.client import BitgetClient
 from verifier.bitget.codes import ExchangeFailure
 from verifier.bitget.probe import Facts, probe
@@ -86,7 +87,8 @@ class Verification:
         async def sign(request: ExchangeRequest, demo: bool) -> SignResponse:
             return await self._vault.sign(binding.tenant_id, binding.id, request, demo)
 
-        reads = Reads(self._exchange, sign, self._clock, self._schedule.uniform, demo=False)
+        caller = Caller(binding.tenant_id, binding.verdict.account.uid or binding.id)
+        reads = Reads(self._exchange, caller, sign, self._clock, self._schedule.uniform, demo=False)
         try:
             return await probe(reads, set(binding.scopes), binding.verdict.environment)
         except ExchangeFailure as failure:

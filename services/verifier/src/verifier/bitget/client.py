@@ -15,8 +15,8 @@ from common.clock import Clock
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, QueryParameter, SignResponse
 
 from verifier.bitget import codes
+from verifier.bitget.budget import Budget, Caller
 from verifier.bitget.codes import ExchangeFailure, Group
-from verifier.bitget.pace import Pace
 
 Sign = Callable[[ExchangeRequest, bool], Awaitable[SignResponse]]
 Query = Sequence[tuple[str, str]]
@@ -44,30 +44,30 @@ def open_session() -> aiohttp.ClientSession:
 class BitgetClient:
     """Make single calls to one base URL (http or https, without a trailing slash)."""
 
-    def __init__(self, session: aiohttp.ClientSession, base_url: str, pace: Pace, clock: Clock) -> None:
+    def __init__(self, session: aiohttp.ClientSession, base_url: str, budget: Budget, clock: Clock) -> None:
         self._session = session
         self._base = base_url.rstrip("/")
-        self._pace = pace
+        self._budget = budget
         self._clock = clock
 
-    async def get(self, sign: Sign, path: str, query: Query, demo: bool) -> Any:
+    async def get(self, caller: Caller, sign: Sign, path: str, query: Query, demo: bool) -> Any:
         """Return the `data` of one signed read; raise ExchangeFailure, or what `sign` raises."""
         parameters = [QueryParameter(name=name, value=value) for name, value in query]
         signed = await sign(ExchangeRequest(method="GET", path=path, query=parameters), demo)
-        return await self._send(f"GET {path}", signed)
+        return await self._send(caller, f"GET {path}", signed)
 
-    async def skew(self) -> float:
+    async def skew(self, caller: Caller) -> float:
         """Return by how many seconds Bitget's clock is ahead of ours; raise ExchangeFailure."""
         started = self._clock.unix()
-        data = await self._send(f"GET {TIME_PATH}", SignResponse(method="GET", target=TIME_PATH))
+        data = await self._send(caller, f"GET {TIME_PATH}", SignResponse(method="GET", target=TIME_PATH))
         try:
             return int(data["serverTime"]) / 1000 - (started + self._clock.unix()) / 2
         except (TypeError, KeyError, ValueError):
             raise ExchangeFailure(codes.UNREACHABLE, f"GET {TIME_PATH}") from None
 
-    async def _send(self, endpoint: str, signed: SignResponse) -> Any:
-        """Send exactly what was signed, at this process's pace, and return the answer's `data`."""
-        await self._pace.turn()
+    async def _send(self, caller: Caller, endpoint: str, signed: SignResponse) -> Any:
+        """Send exactly what was signed, when it is its turn, and return the answer's `data`."""
+        await self._budget.turn(caller, endpoint)
         started = self._clock.monotonic()
         try:
             status, content = await self._exchange(signed)
@@ -79,10 +79,10 @@ class BitgetClient:
             data = _parse(endpoint, status, content, sent)
         except ExchangeFailure as failure:
             if failure.rule.group is Group.THROTTLED:
-                self._pace.refused()
+                await self._budget.refused(caller, endpoint)
             self._log(endpoint, started, status, failure.code or "unreadable")
             raise
-        self._pace.answered()
+        await self._budget.answered(caller, endpoint, None)
         self._log(endpoint, started, status, codes.OK)
         return data
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from common.clock import Clock
 
+from verifier.bitget.budget import Caller
 from verifier.bitget.client import BitgetClient, Query, Sign
 from verifier.bitget.codes import PASSING, ExchangeFailure, Group
 
@@ -19,8 +20,11 @@ Uniform = Callable[[float, float], float]
 class Reads:
     """One key's reads. The repeats are shared by all of them, so that a verification stays short."""
 
-    def __init__(self, client: BitgetClient, sign: Sign, clock: Clock, uniform: Uniform, *, demo: bool) -> None:
+    def __init__(
+        self, client: BitgetClient, caller: Caller, sign: Sign, clock: Clock, uniform: Uniform, *, demo: bool
+    ) -> None:
         self._client = client
+        self._caller = caller
         self._sign = sign
         self._clock = clock
         self._uniform = uniform
@@ -31,13 +35,13 @@ class Reads:
 
     async def once(self, path: str) -> Any:
         """Return the data of a read that can be done without: it is never repeated."""
-        return await self._client.get(self._sign, path, (), self.demo)
+        return await self._client.get(self._caller, self._sign, path, (), self.demo)
 
     async def get(self, path: str, *query: tuple[str, str]) -> Any:
         """Return the data of a read; raise ExchangeFailure when the repeats did not help."""
         while True:
             try:
-                return await self._client.get(self._sign, path, _sorted(query), self.demo)
+                return await self._client.get(self._caller, self._sign, path, _sorted(query), self.demo)
             except ExchangeFailure as failure:
                 if not await self._worth_another(failure):
                     raise
@@ -57,7 +61,7 @@ class Reads:
         if self._skew is not None:
             failure.skew = f"Bitget's clock is {self._skew:+.1f} s against ours."
             return False
-        self._skew = await self._client.skew()
+        self._skew = await self._client.skew(self._caller)
         return True
 
 
