@@ -140,8 +140,17 @@ async def test_a_key_is_bound_described_listed_signed_for_and_revoked(
     )
     moved = await call(BindingStoreStub(worker).Transition, verdict, timeout_s=5)
     assert (moved.changed, moved.binding.revision) == (True, 2)
-    scanned = [one.binding.id async for one in stream(BindingStoreStub(worker).Scan, pb.ScanRequest(), timeout_s=20)]
-    assert name in scanned
+    names = {
+        one.tenant_id: list(one.binding_ids)
+        async for one in stream(BindingStoreStub(worker).Names, pb.NamesRequest(), timeout_s=20)
+    }
+    assert names[tenant] == [name]
+    many = pb.DescribeManyRequest(tenant_id=tenant, binding_ids=[name, "f" * 32])
+    read = await call(BindingStoreStub(worker).DescribeMany, many, timeout_s=5)
+    assert list(read.bindings) == [moved.binding]
+    many = pb.DescribeManyRequest(tenant_id=tenant, binding_ids=["f" * 32] * 201)
+    with pytest.raises(InvalidArgument):
+        await call(BindingStoreStub(worker).DescribeMany, many, timeout_s=5)
 
     revoked = await call(store.Revoke, pb.RevokeRequest(binding_id=name), timeout_s=5, authorization=token)
     assert revoked.binding.verdict.status == STATUS_REVOKED
@@ -166,6 +175,14 @@ async def test_only_the_named_workloads_may_call(world: World, connect: Any, ten
             await call(SignerStub(connect(name)).Sign, SignRequest(), timeout_s=5, authorization=token)
         with pytest.raises(PermissionDenied):
             await call(BindingStoreStub(connect(name)).Transition, pb.TransitionRequest(), timeout_s=5)
+        with pytest.raises(PermissionDenied):
+            await call(BindingStoreStub(connect(name)).Enroll, pb.EnrollRequest(tenant_id=tenant), timeout_s=5)
+        with pytest.raises(PermissionDenied):
+            await call(BindingStoreStub(connect(name)).DescribeMany, pb.DescribeManyRequest(), timeout_s=5)
+        with pytest.raises(PermissionDenied):
+            assert not [
+                one async for one in stream(BindingStoreStub(connect(name)).Names, pb.NamesRequest(), timeout_s=5)
+            ]
     foreign = world.authority.issue(
         "gateway", world.folder / "odd", uris=["spiffe://elsewhere/ns/strongroom/sa/gateway"]
     )

@@ -1,16 +1,17 @@
-"""Own the reading of many records: pages of one tenant, and every binding of everybody."""
+"""Own the reading of many: pages of one tenant, records by their ids, and the ids of everybody."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
-from common.ids import BINDING_ID
+from common.ids import BINDING_ID, TENANT_ID
 from strongroom.types.v1.binding_pb2 import Binding
 
 from vault.records import Records
 from vault.store import Directory, Documents
 
 BATCH: Final = 32  # records read at once for one call
+CHUNK: Final = 1000  # ids in one message
 
 
 async def page(
@@ -27,16 +28,24 @@ async def page(
     return found, ""
 
 
-async def everything(documents: Documents, directory: Directory) -> AsyncIterator[Binding]:
-    """Yield every binding of every tenant, revoked ones too."""
-    records = Records(documents)
-    for tenant in await directory.tenants():
-        async for binding in _read(records, tenant, await directory.names(tenant, "bindings")):
-            yield binding
+async def names(directory: Directory) -> AsyncIterator[tuple[str, list[str]]]:
+    """Yield (tenant, up to CHUNK binding ids): tenant after tenant, ids in their order, revoked ones too.
+
+    An id may be without a record: a bind that never came to its end can leave its mark there.
+    """
+    for tenant in filter(TENANT_ID.fullmatch, await directory.tenants()):
+        found = list(filter(BINDING_ID.fullmatch, await directory.names(tenant, "bindings")))
+        for start in range(0, len(found), CHUNK):
+            yield tenant, found[start : start + CHUNK]
 
 
-async def _read(records: Records, tenant: str, names: list[str]) -> AsyncIterator[Binding]:
-    names = [name for name in names if BINDING_ID.fullmatch(name)]
+async def many(documents: Documents, tenant: str, names: Sequence[str]) -> list[Binding]:
+    """Return the bindings of `names` in that order; names without a record are left out."""
+    return [binding async for binding in _read(Records(documents), tenant, names)]
+
+
+async def _read(records: Records, tenant: str, names: Sequence[str]) -> AsyncIterator[Binding]:
+    names = list(filter(BINDING_ID.fullmatch, names))
     for start in range(0, len(names), BATCH):
         slots = await asyncio.gather(*(records.slot(tenant, name) for name in names[start : start + BATCH]))
         for slot in slots:

@@ -11,14 +11,16 @@ from strongroom.types.v1.binding_pb2 import Binding
 from strongroom.vault.v1.binding_store_pb2 import (
     BindRequest,
     BindResponse,
+    DescribeManyRequest,
+    DescribeManyResponse,
     DescribeRequest,
     DescribeResponse,
     ListRequest,
     ListResponse,
+    NamesRequest,
+    NamesResponse,
     RevokeRequest,
     RevokeResponse,
-    ScanRequest,
-    ScanResponse,
     TransitionRequest,
     TransitionResponse,
 )
@@ -36,6 +38,7 @@ from vault.store import Directory, Documents
 READ: Final = "bindings:read"
 WRITE: Final = "bindings:write"
 PAGE_LIMIT: Final = 100
+MANY_LIMIT: Final = 200
 _STORE: Final = "/strongroom.vault.v1.BindingStore"
 CALLERS: Final[Callers] = {
     f"{_STORE}/Bind": frozenset(["gateway"]),
@@ -43,7 +46,9 @@ CALLERS: Final[Callers] = {
     f"{_STORE}/List": frozenset(["gateway"]),
     f"{_STORE}/Transition": frozenset(["worker"]),
     f"{_STORE}/Revoke": frozenset(["gateway"]),
-    f"{_STORE}/Scan": frozenset(["worker"]),
+    f"{_STORE}/Enroll": frozenset(["worker"]),
+    f"{_STORE}/Names": frozenset(["worker"]),
+    f"{_STORE}/DescribeMany": frozenset(["worker"]),
     "/strongroom.vault.v1.Signer/Sign": frozenset(["worker"]),
 }
 
@@ -96,10 +101,17 @@ class Store(BindingStoreServicer):
         actor = actor_of(context, self._tokens, WRITE)
         return RevokeResponse(binding=await self._bindings.revoke(actor, ids.binding_id(request.binding_id)))
 
-    async def Scan(self, request: ScanRequest, context: ServicerContext) -> AsyncIterator[ScanResponse]:  # noqa: ARG002
-        """Yield every binding of every tenant."""
-        async for binding in listing.everything(self._documents, self._directory):
-            yield ScanResponse(binding=binding)
+    async def Names(self, request: NamesRequest, context: ServicerContext) -> AsyncIterator[NamesResponse]:  # noqa: ARG002
+        """Yield the ids of every binding of every tenant."""
+        async for tenant, names in listing.names(self._directory):
+            yield NamesResponse(tenant_id=tenant, binding_ids=names)
+
+    async def DescribeMany(self, request: DescribeManyRequest, context: ServicerContext) -> DescribeManyResponse:
+        """Read many records of one tenant."""
+        actor = actor_of(context, self._tokens, READ, request.tenant_id)
+        if len(request.binding_ids) > MANY_LIMIT:
+            raise InvalidArgument("limit", f"At most {MANY_LIMIT} ids at once.", field="binding_ids")
+        return DescribeManyResponse(bindings=await listing.many(self._documents, actor.tenant, request.binding_ids))
 
 
 class Oracle(SignerServicer):

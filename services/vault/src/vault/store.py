@@ -102,7 +102,7 @@ class Keys(Protocol):
 
 
 class Directory(Protocol):
-    """What exists, by name only, for every tenant: for the reconciler and for Scan."""
+    """What exists, by name only, for every tenant: for the reconciler and for Names."""
 
     async def tenants(self) -> list[str]: ...
 
