@@ -30,6 +30,7 @@ from common.clock import SystemClock, timestamp
 from common.rpc.server import authorization, build
 from common.rpc.tls import Identity
 from common.tokens import TokenVerifier
+from gateway import schemas
 from gateway.server import Gateway, listen
 from gateway.settings import GatewaySettings
 from strongroom.types.v1 import binding_pb2 as pb
@@ -63,6 +64,14 @@ class World:
         if operation in self.trouble[tenant]:
             raise self.trouble[tenant][operation]
         return tenant
+
+    def page(self, tenant: str, request: Any) -> tuple[list[pb.Binding], str]:
+        """Return the tenant's records that `request` asks for, and the next `after`."""
+        mine = sorted((r for (owner, _), r in self.records.items() if owner == tenant), key=lambda r: r.id)
+        mine = [r for r in mine if r.id > request.after and request.subject in ("", r.subject)]
+        mine = [r for r in mine if request.status in (pb.STATUS_UNSPECIFIED, r.verdict.status)]
+        page = mine[: request.limit]
+        return page, page[-1].id if len(mine) > len(page) else ""
 
     def put(self, tenant: str, **fields: Any) -> pb.Binding:
         """Keep and return a connected binding."""
@@ -155,11 +164,8 @@ class VaultService(store_grpc.BindingStoreServicer):
 
     async def List(self, request: Any, rpc: Any) -> Any:
         tenant = self.world.enter(rpc, "list")
-        mine = sorted((r for (owner, _), r in self.world.records.items() if owner == tenant), key=lambda r: r.id)
-        mine = [r for r in mine if r.id > request.after and request.subject in ("", r.subject)]
-        mine = [r for r in mine if request.status in (pb.STATUS_UNSPECIFIED, r.verdict.status)]
-        page = mine[: request.limit]
-        return store.ListResponse(bindings=page, next_after=page[-1].id if len(mine) > len(page) else "")
+        page, following = self.world.page(tenant, request)
+        return store.ListResponse(bindings=page, next_after=following)
 
     async def Revoke(self, request: Any, rpc: Any) -> Any:
         tenant = self.world.enter(rpc, "revoke")
@@ -191,6 +197,12 @@ class VerifierService(verification_grpc.VerificationServiceServicer):
         self.world.enter(rpc, "get")
         seen = [self.world.observations.get(one, pb.Observation()) for one in request.binding_ids]
         return verification.ListResponse(observations=seen)
+
+    async def Page(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "page")
+        page, following = self.world.page(tenant, request)
+        entries = [verification.PageEntry(binding=one, observation=self.world.observations.get(one.id)) for one in page]
+        return verification.PageResponse(entries=entries, next_after=following)
 
 
 class Background:
@@ -378,11 +390,30 @@ def tenant() -> str:
     return "".join(random.choices(ALPHABET, k=26))
 
 
+def _in_shape(answer: httpx.Response) -> None:
+    """Check that an answer has exactly the fields and types of its documented schema."""
+    path = answer.request.url.path
+    if (
+        not answer.is_success
+        or not path.startswith("/v1/bindings")
+        or "json" not in answer.headers.get("content-type", "")
+    ):
+        return
+    model: Any = schemas.BindingPage if path == "/v1/bindings" else schemas.Binding
+    if answer.request.method == "POST":
+        model = schemas.Binding
+    elif path.endswith("/balances"):
+        model = schemas.Balances
+    answer.read()
+    assert model.model_validate_json(answer.content, strict=True).model_dump(mode="json") == answer.json()
+
+
 @pytest.fixture
 def client(served: Served, issuer: TokenIssuer, tenant: str) -> Iterator[httpx.Client]:
-    """A client with the tenant's full token."""
+    """A client with the tenant's full token, which holds every answer to its schema."""
     headers = {"Authorization": f"Bearer {issuer.issue(tenant)}"}
-    with httpx.Client(base_url=served.url, headers=headers, timeout=10) as made:
+    hooks = {"response": [_in_shape]}
+    with httpx.Client(base_url=served.url, headers=headers, timeout=10, event_hooks=hooks) as made:
         yield made
 
 

@@ -36,7 +36,7 @@ def test_while_the_exchange_cannot_be_asked_the_status_stays_and_the_finding_say
 def test_a_verifier_that_is_down_hides_observations_only(client, world, tenant):
     record = world.put(tenant)
     world.observations[record.id] = world.observation()
-    world.trouble[tenant]["get"] = errors.Unavailable()
+    world.trouble[tenant] |= {"get": errors.Unavailable(), "page": errors.Unavailable()}
     shown = client.get(f"/v1/bindings/{record.id}").json()
     assert (shown["status"], shown["stale"], shown["balances"]) == ("connected", False, None)
     assert client.get("/v1/bindings").json()["items"] == [shown]
@@ -71,6 +71,17 @@ def test_a_foreign_a_malformed_and_a_random_id_are_told_alike(client, world, met
     assert world.records["z" * 26, foreign.id].verdict.status == pb.STATUS_CONNECTED
 
 
+PUBLISHED = {}
+RECORDS = {"page": errors.Unavailable("index_incomplete")}
+
+
+@pytest.fixture(params=[PUBLISHED, RECORDS], ids=["published", "records"])
+def listed(request, world, tenant):
+    """Have lists answered in each of the two ways: from what the verifier published, and from the records."""
+    world.trouble[tenant].update(request.param)
+
+
+@pytest.mark.usefixtures("listed")
 def test_a_list_shows_the_tenants_bindings_only_page_by_page(client, world, tenant):
     mine = sorted(world.put(tenant, subject="a").id for _ in range(7))
     for _ in range(20):
@@ -85,6 +96,7 @@ def test_a_list_shows_the_tenants_bindings_only_page_by_page(client, world, tena
     assert found == mine
 
 
+@pytest.mark.usefixtures("listed")
 def test_a_list_is_filtered_by_status_and_subject(client, world, tenant):
     wanted = world.put(tenant, subject="kim", verdict=pb.Verdict(status=pb.STATUS_REJECTED))
     world.put(tenant, subject="kim")
@@ -93,6 +105,51 @@ def test_a_list_is_filtered_by_status_and_subject(client, world, tenant):
     assert [one["id"] for one in page["items"]] == [wanted.id]
 
 
+@pytest.mark.usefixtures("listed")
+def test_a_list_shows_what_was_observed_of_each_and_of_one_never_seen_nothing(client, world, tenant):
+    seen, unseen = sorted((world.put(tenant), world.put(tenant)), key=lambda record: record.id)
+    world.observations[seen.id] = world.observation()
+    shown = client.get("/v1/bindings").json()["items"]
+    assert shown == [client.get(f"/v1/bindings/{one.id}").json() for one in (seen, unseen)]
+    assert [one["balances"] is None for one in shown] == [False, True]
+
+
+def test_a_published_page_costs_one_call_and_none_of_the_vault_service(client, world, tenant):
+    record = world.put(tenant)
+    world.trouble[tenant] |= {"list": errors.Unavailable(), "get": errors.Unavailable()}
+    assert [one["id"] for one in client.get("/v1/bindings").json()["items"]] == [record.id]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        errors.Unavailable("index_incomplete"),
+        errors.Unavailable("verification_unavailable", retry_after=2),
+        errors.DeadlineExceeded(),
+        NotImplementedError(),
+    ],
+    ids=["incomplete", "no Redis", "late", "not implemented"],
+)
+def test_a_cursor_made_one_way_goes_on_in_the_other(client, world, tenant, trouble):
+    mine = sorted(world.put(tenant, subject="kim").id for _ in range(6))
+    found, cursor = [], None
+    for broken in (False, True, False, True, False, True):
+        world.trouble[tenant] = {"page": trouble} if broken else {}
+        page = client.get(
+            "/v1/bindings", params={"subject": "kim", "limit": 1} | ({"cursor": cursor} if cursor else {})
+        )
+        found += [one["id"] for one in page.json()["items"]]
+        cursor = page.json()["next_cursor"]
+    assert (found, cursor) == (mine, None)
+
+
+def test_a_list_that_nobody_can_tell_is_unavailable(client, world, tenant):
+    world.trouble[tenant] = {"page": errors.Unavailable(), "list": errors.Unavailable(retry_after=7)}
+    answer = client.get("/v1/bindings")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "7")
+
+
+@pytest.mark.usefixtures("listed")
 def test_a_cursor_belongs_to_its_filter(client, world, tenant):
     for _ in range(3):
         world.put(tenant, subject="kim")

@@ -14,7 +14,7 @@ import pytest
 import redis
 from common.clock import timestamp
 from common.events import epoch_key, stream_key
-from gateway import streams
+from gateway import event, schemas, streams
 from strongroom.types.v1 import binding_pb2 as pb
 from strongroom.verifier.v1 import verification_service_pb2 as verification
 
@@ -38,7 +38,7 @@ def events(valkey):
     """Publish as the verifier does: `publish(tenant, binding_id, revision)`; `flush()` empties Redis."""
     store_client = redis.Redis.from_url(valkey.url)
 
-    def publish(tenant, binding_id, revision, codes=("ip_list_absent",)):
+    def publish(tenant, binding_id, revision, codes=("ip_list_absent",), changes=()):
         store_client.set(epoch_key(tenant), hashlib.sha256(str(time.time()).encode()).hexdigest()[:8], nx=True)
         epoch = store_client.get(epoch_key(tenant))
         event = verification.Event(
@@ -47,6 +47,7 @@ def events(valkey):
             revision=revision,
             occurred_at=timestamp(1_795_000_000),
             finding_codes=codes,
+            changes=changes,
         )
         entry = store_client.xadd(stream_key(tenant), {"epoch": epoch, "event": event.SerializeToString()})
         return f"{epoch.decode()}-{entry.decode()}"
@@ -124,9 +125,54 @@ def test_an_event_has_the_fields_of_the_contract(follow, events, tenant, until):
         "reason": None,
         "stale": False,
         "findings": ["ip_list_absent"],
+        "changes": [],
         "revision": 3,
         "occurred_at": "2026-11-18T11:06:40.000Z",
     }
+
+
+CHANGES = [
+    ("account.keys_bound", ["1"], ["2"], 1, 2),
+    ("account.mode", [], ["unified"], None, "unified"),
+    ("environment", ["live"], [], "live", None),
+    ("findings", ["ip_list_absent"], [], ["ip_list_absent"], []),
+    ("ip_whitelist.addresses", [], ["203.0.113.7"], [], ["203.0.113.7"]),
+    ("ip_whitelist.bound", [], ["true"], None, True),
+    (
+        "ip_whitelist.missing",
+        ["203.0.113.7", "203.0.113.8"],
+        ["203.0.113.8"],
+        ["203.0.113.7", "203.0.113.8"],
+        ["203.0.113.8"],
+    ),
+    ("permissions.tokens", ["uta_trade"], ["uta_mgt", "uta_trade"], ["uta_trade"], ["uta_mgt", "uta_trade"]),
+    ("permissions.withdraw", ["no"], ["yes"], "no", "yes"),
+    ("reason", [], ["policy_violation"], None, "policy_violation"),
+    ("stale", ["true"], ["false"], True, False),
+    ("status", ["connected"], ["limited"], "connected", "limited"),
+    ("strategies", ["spot_trading"], [], ["spot_trading"], []),
+    ("unknown_tokens", [], ["zz"], [], ["zz"]),
+    ("yet.unknown", ["a"], ["b", "c"], "a", ["b", "c"]),
+]
+
+
+def test_an_event_tells_each_change_as_the_resource_shows_the_field(follow, events, tenant, until):
+    changes = [pb.Change(field=field, before=before, after=after) for field, before, after, *_ in CHANGES]
+    with follow() as reader:
+        events.publish(tenant, BINDING, 3, changes=changes)
+        (event,) = until(lambda: reader.events)
+    wanted = [
+        {"field": field, "before": told_before, "after": told_after} for field, _, _, told_before, told_after in CHANGES
+    ]
+    assert event["data"]["changes"] == wanted
+    assert schemas.StatusEvent.model_validate(event["data"], strict=True).model_dump() == event["data"]
+
+
+@pytest.mark.parametrize("field", sorted(event.LISTS | event.BOOLEANS | event.NUMBERS))
+def test_each_field_of_a_change_is_one_of_the_resource(client, world, tenant, field):
+    shown = client.get(f"/v1/bindings/{world.put(tenant).id}").json()
+    for name in field.split("."):
+        shown = shown[name]
 
 
 def test_an_event_after_the_answer_has_begun_is_never_missed(client, follow, events, until):

@@ -185,7 +185,8 @@ def test_measures_have_a_closed_set_of_labels(served, client):
 
 def test_a_service_that_is_down_is_shown_and_does_not_end_readiness(serve, issuer, tenant):
     alone = serve(vault_target="127.0.0.1:1")
-    answer = httpx.get(f"{alone.url}/v1/bindings", headers={"Authorization": f"Bearer {issuer.issue(tenant)}"})
+    headers = {"Authorization": f"Bearer {issuer.issue(tenant)}"}
+    answer = httpx.get(f"{alone.url}/v1/bindings/{'0' * 32}", headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
     ready = httpx.get(f"{alone.ops_url}/readyz")
     assert (ready.status_code, ready.json()["dependencies"]["vault"]) == (200, "transient_failure")

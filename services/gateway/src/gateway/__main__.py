@@ -1,6 +1,7 @@
 """The gateway process: `python -m gateway [--check | openapi]`."""
 
 import asyncio
+import gc
 import os
 import sys
 
@@ -43,6 +44,8 @@ def _serve(settings: GatewaySettings) -> int:
                 sys.stderr.write(f"cannot listen on {address}: {os.strerror(error.errno or 0)}\n")
                 outcome = 1
                 return
+        gc.collect()
+        gc.freeze()  # what is built by now stays: looking through it again and again would hold answers up
         logs.get().info("listening", address=settings.listen)
         await gateway.run(stopping, *sockets)
         logs.get().info("stopped")

@@ -1,4 +1,4 @@
-"""Own the flows of a binding's life as the REST edge sees them: bind, verify, revoke, show, balances.
+"""Own the flows of a binding's life as the REST edge sees them: bind, verify, revoke, show, list, balances.
 
 Vault is the record and decides; the verifier's part is best effort except where the caller asked for a verdict.
 """
@@ -10,7 +10,7 @@ from common.errors import BindingRevoked, StrongroomError, Unavailable
 from common.ids import binding_id
 from strongroom.types.v1 import binding_pb2 as pb
 
-from gateway import resource, schemas
+from gateway import requests, resource, schemas
 from gateway.auth import Session
 from gateway.problems import Problem
 from gateway.services import Services
@@ -23,7 +23,7 @@ BALANCES_WAIT_S: Final = 10
 class Shown:
     """A binding as it is answered: the resource, and the record's revision for the ETag."""
 
-    binding: schemas.Binding
+    binding: resource.Json
     revision: int
 
 
@@ -48,6 +48,24 @@ async def show(services: Services, session: Session, record: pb.Binding) -> Show
     return Shown(resource.binding(record, seen, services.clock.unix()), record.revision)
 
 
+async def page(services: Services, session: Session, wanted: requests.Page) -> resource.Json:
+    """Return a page of the tenant's bindings by id: from what is published or, while that may lack some, the records.
+
+    Both ways show the same bindings in the same order, so a cursor of one goes on in the other.
+    """
+    status, subject, after, limit = wanted.status, wanted.subject, wanted.after(), wanted.limit
+    who = session.authorization
+    found = await services.verifier.page(who, status=status, subject=subject, after=after, limit=limit)
+    if found is None:
+        records, following = await services.vault.page(who, status=status, subject=subject, after=after, limit=limit)
+        observed = await services.verifier.get_many(who, [record.id for record in records])
+        found = list(zip(records, observed, strict=True)), following
+    seen, following = found
+    now = services.clock.unix()
+    items = [resource.binding(record, observation, now) for record, observation in seen]
+    return {"items": items, "next_cursor": wanted.next_cursor(following)}
+
+
 async def verify(services: Services, session: Session, identifier: str, wait_s: int) -> tuple[Shown, bool]:
     """Ask for a fresh verdict; return the binding and whether the verdict came within `wait_s` seconds."""
     record = await _living(services, session, identifier)
@@ -63,7 +81,7 @@ async def revoke(services: Services, session: Session, identifier: str) -> None:
     await services.verifier.try_submit(session.authorization, identifier)
 
 
-async def balances(services: Services, session: Session, identifier: str) -> schemas.Balances:
+async def balances(services: Services, session: Session, identifier: str) -> resource.Json:
     """Return balances at most 30 s old, verifying first if need be; raise Problem when there are none to be had."""
     record = await _living(services, session, identifier)
     seen = await services.verifier.get(session.authorization, record.id)

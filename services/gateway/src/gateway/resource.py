@@ -1,17 +1,21 @@
-"""Own how a record and an observation become the REST resource. Pure: no clock, no network, no secrets."""
+"""Own how a record and an observation become the REST resource. Pure: no clock, no network, no secrets.
 
-from functools import cache
+Answers are plain JSON values in the shapes of `schemas`; tests hold the two together, because validating a page of a
+hundred at each answer takes longer than everything else that is done for it.
+"""
+
+from functools import cache, lru_cache
 from typing import Any, Final
 
 from common.clock import rfc3339
 from google.protobuf.timestamp_pb2 import Timestamp
 from strongroom.types.v1 import binding_pb2 as pb
-from strongroom.verifier.v1.verification_service_pb2 import Event
 
-from gateway import schemas
+from gateway.schemas import Permissions
 
+Json = dict[str, Any]
 DAY_S: Final = 86_400
-PERMISSIONS: Final = tuple(schemas.Permissions.model_fields)
+ANSWERS: Final = tuple(name for name in Permissions.model_fields if name != "tokens")
 
 
 @cache
@@ -31,85 +35,74 @@ def number(kind: Any, text: str) -> Any:
     return kind.Value(kind.Name(0).removesuffix("UNSPECIFIED") + text.upper())
 
 
-def binding(record: pb.Binding, seen: pb.Observation | None, now: float) -> schemas.Binding:
+def binding(record: pb.Binding, seen: pb.Observation | None, now: float) -> Json:
     """Return the resource of `record` with what was last observed (None: nothing, or it cannot be asked)."""
     seen, verdict = seen or pb.Observation(), record.verdict
-    return schemas.Binding.model_validate(
-        {
-            "id": record.id,
-            "exchange": word(pb.Exchange, record.exchange),
-            "label": record.label,
-            "subject": record.subject,
-            "scopes": [word(pb.Scope, scope) for scope in record.scopes],
-            "created_at": rfc3339(record.created_at),
-            "updated_at": rfc3339(record.updated_at),
-            "status": word(pb.Status, verdict.status) or "pending",
-            "reason": word(pb.Reason, verdict.reason),
-            "stale": seen.stale,
-            "environment": word(pb.Environment, verdict.environment),
-            "account": _account(verdict.account),
-            "permissions": {name: _answer(getattr(verdict.permissions, name)) for name in PERMISSIONS},
-            "unknown_tokens": list(verdict.permissions.unknown_tokens),
-            "ip_whitelist": _ip_whitelist(verdict),
-            "findings": _findings(record, seen),
-            "strategies": [
-                {"id": one.id, "available": one.available, "reasons": list(one.reasons)} for one in verdict.strategies
-            ],
-            "balances": balances(seen),
-            "credential": _credential(record.credential, now),
-            "last_verified_at": _time(seen, "last_verified_at"),
-            "next_verification_at": _time(seen, "next_verification_at"),
-        }
-    )
+    return {
+        "id": record.id,
+        "exchange": word(pb.Exchange, record.exchange),
+        "label": record.label,
+        "subject": record.subject,
+        "scopes": [word(pb.Scope, scope) for scope in record.scopes],
+        "created_at": _moment(record.created_at.seconds, record.created_at.nanos),
+        "updated_at": _moment(record.updated_at.seconds, record.updated_at.nanos),
+        "status": word(pb.Status, verdict.status) or "pending",
+        "reason": word(pb.Reason, verdict.reason),
+        "stale": seen.stale,
+        "environment": word(pb.Environment, verdict.environment),
+        "account": _account(verdict.account),
+        "permissions": _permissions(verdict.permissions),
+        "unknown_tokens": list(verdict.permissions.unknown_tokens),
+        "ip_whitelist": _ip_whitelist(verdict),
+        "findings": _findings(record, seen),
+        "strategies": [
+            {"id": one.id, "available": one.available, "reasons": list(one.reasons)} for one in verdict.strategies
+        ],
+        "balances": balances(seen),
+        "credential": _credential(record.credential, now),
+        "last_verified_at": _time(seen, "last_verified_at"),
+        "next_verification_at": _time(seen, "next_verification_at"),
+    }
 
 
-def balances(seen: pb.Observation) -> schemas.Balances | None:
+def balances(seen: pb.Observation) -> Json | None:
     """Return what the account held when it was last asked, None when that is not known."""
     if not seen.HasField("balances"):
         return None
     held = seen.balances
-    return schemas.Balances(
-        total_usdt=held.total_usdt or None,
-        spot=[
-            schemas.CoinBalance(coin=one.coin, available=one.available, locked=one.locked, total=one.total)
+    return {
+        "total_usdt": held.total_usdt or None,
+        "spot": [
+            {
+                "coin": one.coin,
+                "available": one.available or None,
+                "locked": one.locked or None,
+                "total": one.total or None,
+            }
             for one in held.spot
         ],
-        futures=[
-            schemas.FuturesBalance(
-                product=one.product,
-                coin=one.coin,
-                available=one.available,
-                equity=one.equity,
-                unrealized_pnl=one.unrealized_pnl,
-            )
+        "futures": [
+            {
+                "product": one.product,
+                "coin": one.coin,
+                "available": one.available or None,
+                "equity": one.equity or None,
+                "unrealized_pnl": one.unrealized_pnl or None,
+            }
             for one in held.futures
         ],
-        as_of=rfc3339(held.as_of),
-    )
+        "as_of": _moment(held.as_of.seconds, held.as_of.nanos),
+    }
 
 
-def event(sent: Event) -> schemas.StatusEvent:
-    """Return the data of one status event."""
-    return schemas.StatusEvent.model_validate(
-        {
-            "id": sent.id,
-            "type": "binding.status",
-            "binding_id": sent.binding_id,
-            "status": word(pb.Status, sent.status) or "pending",
-            "reason": word(pb.Reason, sent.reason),
-            "stale": sent.stale,
-            "findings": list(sent.finding_codes),
-            "revision": sent.revision,
-            "occurred_at": rfc3339(sent.occurred_at),
-        }
-    )
+def _permissions(told: pb.Permissions) -> Json:
+    return {
+        **{name: word(pb.Answer, getattr(told, name)) or "unknown" for name in ANSWERS},
+        "tokens": list(told.tokens),
+    }
 
 
-def _answer(value: int) -> str:
-    return word(pb.Answer, value) or "unknown"
-
-
-def _account(account: pb.Account) -> dict[str, Any]:
+def _account(account: pb.Account) -> Json:
     return {
         "uid": account.uid or None,
         "parent_uid": account.parent_uid or None,
@@ -119,27 +112,27 @@ def _account(account: pb.Account) -> dict[str, Any]:
     }
 
 
-def _ip_whitelist(verdict: pb.Verdict) -> dict[str, Any]:
+def _ip_whitelist(verdict: pb.Verdict) -> Json:
     listed = verdict.ip_whitelist
     bound = listed.bound if verdict.HasField("ip_whitelist") else None
     return {"bound": bound, "addresses": list(listed.addresses), "missing": list(listed.missing)}
 
 
-def _findings(record: pb.Binding, seen: pb.Observation) -> list[dict[str, Any]]:
+def _findings(record: pb.Binding, seen: pb.Observation) -> list[Json]:
+    """Return the verdict's findings, then what else is to be told, unless a finding of that code is there already."""
     findings = [_finding(one) for one in record.verdict.findings]
-    if record.whitespace_removed and all(one["code"] != "whitespace_removed" for one in findings):
-        findings.append(_whitespace_removed(record.whitespace_removed))
+    told = {one["code"] for one in findings}
+    further = [_whitespace_removed(record.whitespace_removed)] if record.whitespace_removed else []
     if seen.stale and seen.HasField("stale_finding"):
-        findings.append(_finding(seen.stale_finding))
+        further.append(_finding(seen.stale_finding))
+    for one in (*further, *map(_finding, seen.notes)):
+        if one["code"] not in told:
+            told.add(one["code"])
+            findings.append(one)
     return findings
 
 
-def _finding(one: pb.Finding) -> dict[str, Any]:
-    evidence = {
-        "endpoint": one.evidence.endpoint or None,
-        "exchange_code": one.evidence.exchange_code or None,
-        "exchange_message": one.evidence.exchange_message or None,
-    }
+def _finding(one: pb.Finding) -> Json:
     return {
         "code": one.code,
         "severity": word(pb.Severity, one.severity) or "info",
@@ -147,11 +140,19 @@ def _finding(one: pb.Finding) -> dict[str, Any]:
         "detail": one.detail,
         "remedy": one.remedy,
         "actor": word(pb.Actor, one.actor) or "operator",
-        "evidence": evidence if one.HasField("evidence") else None,
+        "evidence": _evidence(one.evidence) if one.HasField("evidence") else None,
     }
 
 
-def _whitespace_removed(names: Any) -> dict[str, Any]:
+def _evidence(said: pb.Evidence) -> Json:
+    return {
+        "endpoint": said.endpoint or None,
+        "exchange_code": said.exchange_code or None,
+        "exchange_message": said.exchange_message or None,
+    }
+
+
+def _whitespace_removed(names: Any) -> Json:
     return {
         "code": "whitespace_removed",
         "severity": "info",
@@ -163,19 +164,26 @@ def _whitespace_removed(names: Any) -> dict[str, Any]:
     }
 
 
-def _credential(info: pb.CredentialInfo, now: float) -> dict[str, Any]:
-    known = info.HasField("stored_at")
+def _credential(info: pb.CredentialInfo, now: float) -> Json:
     return {
         "version": info.version,
         "key_type": word(pb.KeyType, info.key_type) or "hmac",
         "api_key_hint": info.api_key_hint,
-        "stored_at": rfc3339(info.stored_at) if known else None,
-        "age_days": max(0, int((now - info.stored_at.ToMilliseconds() / 1000) // DAY_S)) if known else None,
+        "stored_at": _time(info, "stored_at"),
+        "age_days": max(0, int((now - info.stored_at.seconds) // DAY_S)) if info.HasField("stored_at") else None,
         "rotate_by": _time(info, "rotate_by"),
         "sealed": info.sealed,
     }
 
 
 def _time(message: pb.Observation | pb.CredentialInfo, name: str) -> str | None:
+    if not message.HasField(name):  # type: ignore[arg-type]
+        return None
     value: Timestamp = getattr(message, name)
-    return rfc3339(value) if message.HasField(name) else None  # type: ignore[arg-type]
+    return _moment(value.seconds, value.nanos)
+
+
+@lru_cache(4096)
+def _moment(seconds: int, nanos: int) -> str:
+    """Return a time as text; most times of a binding are the same few, on every page that shows it."""
+    return rfc3339(Timestamp(seconds=seconds, nanos=nanos))

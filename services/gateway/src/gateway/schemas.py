@@ -89,7 +89,10 @@ class Account(BaseModel):
     uid: str | None
     parent_uid: str | None
     mode: Literal["classic", "unified"] | None
-    keys_bound: int | None
+    keys_bound: int | None = Field(
+        description="How many keys of this account the tenant has bound, live and demo ones together; null before "
+        "it is known."
+    )
     keys_limit: int | None
 
 
@@ -104,6 +107,9 @@ class Permissions(BaseModel):
     transfer: Answer
     withdraw: Answer
     sub_accounts: Answer
+    tokens: list[str] = Field(
+        description="Every word of the exchange's list and its read-write switch, as it spelled them, sorted."
+    )
 
 
 class IpWhitelist(BaseModel):
@@ -123,28 +129,28 @@ class Strategy(BaseModel):
 
 
 class CoinBalance(BaseModel):
-    """One coin of the spot wallet; decimal strings."""
+    """One coin of the spot wallet; decimal strings, null where the exchange did not tell."""
 
     coin: str
-    available: str
-    locked: str
-    total: str
+    available: str | None
+    locked: str | None
+    total: str | None
 
 
 class FuturesBalance(BaseModel):
-    """One margin coin of a futures account; decimal strings."""
+    """One margin coin of a futures account; decimal strings, null where the exchange did not tell."""
 
     product: str
     coin: str
-    available: str
-    equity: str
-    unrealized_pnl: str
+    available: str | None
+    equity: str | None
+    unrealized_pnl: str | None
 
 
 class Balances(BaseModel):
     """What the account held at `as_of`."""
 
-    total_usdt: str | None
+    total_usdt: str | None = Field(description="Null when the exchange did not value everything.")
     spot: list[CoinBalance]
     futures: list[FuturesBalance]
     as_of: str
@@ -158,7 +164,7 @@ class CredentialInfo(BaseModel):
     api_key_hint: str
     stored_at: str | None
     age_days: int | None
-    rotate_by: str | None
+    rotate_by: str | None = Field(description="When the tenant's rules ask for a new key; null without such a rule.")
     sealed: bool
 
 
@@ -180,7 +186,7 @@ class Binding(BaseModel):
     permissions: Permissions
     unknown_tokens: list[str]
     ip_whitelist: IpWhitelist
-    findings: list[Finding]
+    findings: list[Finding] = Field(description="The verdict's, then what else was noticed last.")
     strategies: list[Strategy]
     balances: Balances | None
     credential: CredentialInfo
@@ -195,6 +201,17 @@ class BindingPage(BaseModel):
     next_cursor: str | None
 
 
+class Change(BaseModel):
+    """One fact of the binding that is not as it was when the event before this one was written."""
+
+    field: str = Field(
+        description="Where in the binding, with dots: `status`, `account.mode`, `permissions.withdraw`, "
+        "`ip_whitelist.addresses`; `findings` are told by their codes, `strategies` by the ids of those available."
+    )
+    before: str | int | bool | list[str] | None = Field(description="As the binding shows the field; null when unset.")
+    after: str | int | bool | list[str] | None = Field(description="As the binding shows the field; null when unset.")
+
+
 class StatusEvent(BaseModel):
     """The `data` of a `binding.status` event."""
 
@@ -205,6 +222,7 @@ class StatusEvent(BaseModel):
     reason: str | None
     stale: bool
     findings: list[str]
+    changes: list[Change] = Field(description="Sorted by field; empty in the first event of a binding.")
     revision: int
     occurred_at: str
 

@@ -14,11 +14,12 @@ from common.clock import Clock
 from common.errors import Unavailable
 from common.events import EventHub, Item, Reset
 from common.tokens import Caller
+from pydantic_core import to_json
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 from strongroom.verifier.v1.verification_service_pb2 import Event
 
-from gateway import resource
+from gateway import event
 from gateway.problems import Problem
 
 HEARTBEAT_S: Final = 15.0
@@ -90,8 +91,8 @@ class Stream:
 
 
 def _frame(item: Event) -> bytes:
-    sent = resource.event(item)
-    return f"id: {sent.id}\nevent: {sent.type}\ndata: {sent.model_dump_json()}\n\n".encode()
+    sent = event.data(item)
+    return b"id: %s\nevent: %s\ndata: %s\n\n" % (sent["id"].encode(), sent["type"].encode(), to_json(sent))
 
 
 class Streams:

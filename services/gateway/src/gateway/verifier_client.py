@@ -11,7 +11,12 @@ from strongroom.types.v1 import binding_pb2 as pb
 from strongroom.verifier.v1 import verification_service_pb2 as messages
 from strongroom.verifier.v1.verification_service_pb2_grpc import VerificationServiceStub
 
+from gateway.resource import number
+
 READ_S: Final = 2.0
+
+# A record and what was last observed of it, if anything.
+Seen = tuple[pb.Binding, pb.Observation | None]
 
 
 class VerifierClient:
@@ -53,6 +58,23 @@ class VerifierClient:
             _missed("list", error)
             return [None] * len(binding_ids)
         return list(answer.observations)
+
+    async def page(
+        self, authorization: str, *, status: str | None, subject: str, after: str, limit: int
+    ) -> tuple[list[Seen], str] | None:
+        """Return up to `limit` published bindings after the id `after`, and the next `after` (empty on the last page).
+
+        None when that cannot be asked, or what is published may lack some: then only the vault service can tell.
+        """
+        wanted = number(pb.Status, status or "unspecified")
+        request = messages.PageRequest(status=wanted, subject=subject, after=after, limit=limit)
+        try:
+            answer = await call(self._stub.Page, request, timeout_s=READ_S, authorization=authorization)
+        except StrongroomError as error:
+            _missed("page", error)
+            return None
+        found = [(one.binding, one.observation if one.HasField("observation") else None) for one in answer.entries]
+        return found, answer.next_after
 
 
 def _missed(operation: str, error: StrongroomError) -> None:

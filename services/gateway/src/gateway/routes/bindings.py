@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel
+from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,9 +20,9 @@ NO_QUERY = Depends(requests.only())
 router = APIRouter(prefix="/v1/bindings", tags=["bindings"])
 
 
-def answer(model: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return a model as a JSON answer."""
-    return Response(model.model_dump_json(), status, headers, JSON)
+def answer(value: resource.Json, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return a value as a JSON answer."""
+    return Response(to_json(value), status, headers, JSON)
 
 
 def _shown(shown: bind.Shown, status: int = 200, wait_s: int = 0, **headers: str) -> Response:
@@ -54,8 +54,8 @@ async def create(
 ) -> Response:
     """Store the credential and have it verified. A repeat with the same Idempotency-Key answers the same binding."""
     shown = await bind.bind(of(request), who, key, wanted, wait_s)
-    status = 202 if shown.binding.status == "pending" else 201
-    return _shown(shown, status, wait_s, Location=f"/v1/bindings/{shown.binding.id}")
+    status = 202 if shown.binding["status"] == "pending" else 201
+    return _shown(shown, status, wait_s, Location=f"/v1/bindings/{shown.binding['id']}")
 
 
 @router.get(
@@ -65,15 +65,8 @@ async def create(
     responses=documented.answers({200: ("One page", JSON, "BindingPage")}),
 )
 async def page(request: Request, who: Reads, wanted: Annotated[requests.Page, Depends()]) -> Response:
-    """Return the tenant's bindings in a stable order."""
-    services = of(request)
-    records, following = await services.vault.page(
-        who.authorization, status=wanted.status, subject=wanted.subject, after=wanted.after(), limit=wanted.limit
-    )
-    seen = await services.verifier.get_many(who.authorization, [record.id for record in records])
-    now = services.clock.unix()
-    items = [resource.binding(record, one, now) for record, one in zip(records, seen, strict=True)]
-    return answer(schemas.BindingPage(items=items, next_cursor=wanted.next_cursor(following)))
+    """Return the tenant's bindings by id. A binding's own page is never older; this one may lag behind by seconds."""
+    return answer(await bind.page(of(request), who, wanted))
 
 
 @router.get(
