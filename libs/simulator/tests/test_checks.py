@@ -136,7 +136,7 @@ async def test_a_demo_key_answers_only_with_the_flag(serve: Serve, make_account:
 @pytest.mark.parametrize(
     ("changed", "target", "words"),
     [
-        ({"permissions": ["uta_trade"]}, ASSETS, "uta manage read or uta manage write"),
+        ({"permissions": ["uta_trade"]}, ASSETS, "Incorrect permissions, need uta manage read permissions"),
         ({"permissions": ["uta_mgt"]}, "/api/v3/position/current-position?category=SPOT", "uta trade read"),
         ({"mode": "classic", "authorities": ["stor"]}, FUTURES, "future order read"),
         ({"mode": "classic", "authorities": ["coor"]}, CLASSIC_INFO, "spot order read"),

@@ -152,3 +152,41 @@ async def test_reset_returns_to_the_start(sides: Sides) -> None:
 async def test_health_answers(sides: Sides) -> None:
     _, control, _ = sides
     assert (await control.get("/healthz")).json() == {"status": "ok"}
+
+
+async def test_faults_can_be_added_and_those_of_one_account_removed(sides: Sides) -> None:
+    caller, control, account = sides
+    await control.put("/faults", json={"faults": [{"kind": "storm", "account": account.api_key}]})
+    await control.post("/faults", json={"faults": [{"kind": "error", "account": "bg_other"}]})
+    assert await caller.code(INFO) == "429"
+    assert (await control.delete(f"/faults?account={account.api_key}")).status_code == 204
+    assert await caller.code(INFO) == "00000"
+    assert [fault["account"] for fault in (await control.get("/faults")).json()["faults"]] == ["bg_other"]
+
+
+async def test_answers_are_counted_by_code_and_limits_by_breach(sides: Sides, clock: Any) -> None:
+    caller, control, _ = sides
+    for _ in range(6):
+        await caller.call(INFO)
+    await caller.call(INFO, {"ACCESS-PASSPHRASE": "wrong"})
+    stats = (await control.get("/stats")).json()
+    assert (stats["received"], stats["codes"]) == (7, {"00000": 5, "429": 1, "40012": 1})
+    assert stats["limits"] == {
+        "refused_by_endpoint": 1,
+        "refused_by_address": 0,
+        "over_in_a_sliding_second": 1,
+        "busiest_minute": {"198.51.100.4": 7},
+    }
+    assert (await control.delete("/stats")).status_code == 204
+    emptied = (await control.get("/stats")).json()
+    assert (emptied["codes"], emptied["limits"]["busiest_minute"]) == ({}, {})
+
+
+async def test_calls_around_the_turn_of_a_second_are_within_the_limit_and_seen(sides: Sides, clock: Any) -> None:
+    caller, control, _ = sides
+    clock.ms += 900
+    codes = [await caller.code(INFO) for _ in range(4)]
+    clock.ms += 200
+    codes += [await caller.code(INFO) for _ in range(4)]
+    assert codes == ["00000"] * 8
+    assert (await control.get("/stats")).json()["limits"]["over_in_a_sliding_second"] == 3

@@ -122,3 +122,27 @@ async def test_under_a_foreign_server_a_reset_is_a_connection_error(serve: Serve
     with pytest.raises(ConnectionResetError):
         await caller.call(INFO)
     assert (exchange.log[-1].status, exchange.log[-1].code) == (0, "reset")
+
+
+@pytest.mark.parametrize(
+    ("shows", "told"),
+    [("absent", None), ("zero", 0), ("text", "soon"), ("past", 1_000_000_000_000), ("future", 4_102_444_800_000)],
+)
+async def test_the_time_told_can_be_nonsense_and_the_window_stays(
+    serve: Serve, make_account: Make, shows: Any, told: Any
+) -> None:
+    exchange, caller = serve(make_account())
+    exchange.faults.replace([Fault("time", shows=shows)])
+    assert (await caller.call(INFO)).json()["requestTime"] == told
+    assert (await caller.call(INFO)).json()["code"] == "00000"
+    data = (await caller.call("/api/v2/public/time")).json()["data"]
+    assert data == {"serverTime": None if told is None else str(told)}
+
+
+async def test_a_fault_can_last_for_a_while(serve: Serve, make_account: Make, clock: Any) -> None:
+    exchange, caller = serve(make_account())
+    exchange.faults.replace([Fault("storm", lasts=300)], clock.ms)
+    clock.ms += 299_999
+    assert await caller.code(INFO) == "429"
+    clock.ms += 1
+    assert await caller.code(INFO) == "00000"

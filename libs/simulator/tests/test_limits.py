@@ -73,3 +73,10 @@ async def test_an_address_under_penalty_is_refused_everywhere(serve: Serve, make
         exchange.limits.admit_ip("198.51.100.4", clock.ms)
     assert await caller.code("/api/v3/account/info") == "429"
     assert await caller.code("/api/v3/account/nothing") == "429"
+
+
+def test_the_busiest_minute_slides() -> None:
+    limits, start = Limits(enforced=False), 1_700_000_000_000
+    for second in (0, 30, 59, 60, 61):
+        assert limits.admit_ip("198.51.100.4", start + second * 1000)
+    assert limits.watched()["busiest_minute"] == {"198.51.100.4": 4}

@@ -103,3 +103,16 @@ async def test_the_socket_shows_the_raw_target() -> None:
         await http.get("/api/v3/a%2Fb?x=%24y&z=a+b")
     assert exchange.log[-1].target == "/api/v3/a%2Fb?x=%24y&z=a+b"
     assert exchange.log[-1].peer == "127.0.0.1"
+
+
+async def test_refused_connections_are_refused_until_the_fault_is_removed() -> None:
+    exchange = load()
+    async with running(exchange) as addresses, httpx.AsyncClient() as http:
+        url, faults = addresses.url + "/api/v2/public/time", addresses.control_url + "/faults"
+        assert (await http.get(url)).status_code == 200
+        await http.put(faults, json={"faults": [{"kind": "refuse"}]})
+        for _ in range(2):
+            with pytest.raises(httpx.ConnectError):
+                await http.get(url)
+        await http.delete(faults)
+        assert (await http.get(url)).status_code == 200

@@ -190,7 +190,7 @@ def sample_keys(key_type: str) -> list[dict[str, str]]:
     # Its file is read beside the package: importing the simulator takes longer than starting the servers.
     package = find_spec("simulator")
     folder = next(iter(package.submodule_search_locations or [])) if package else ""
-    accounts = yaml.safe_load(Path(folder, "sample.yaml").read_text())["accounts"]
+    accounts = yaml.safe_load(Path(folder, "scenarios.yaml").read_text())["accounts"]
     wanted = ("name", "api_key", "secret_key", "passphrase", "expect")
     usable = [one for one in accounts if "secret_key" in one and "expect" in one]
     mine = [one for one in usable if ("PRIVATE KEY" in one["secret_key"]) is (key_type == "rsa")]

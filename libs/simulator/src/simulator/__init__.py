@@ -3,11 +3,12 @@ applications."""
 
 from simulator.accounts import Account, Holding, Style
 from simulator.app import build_app
-from simulator.config import SAMPLE, ConfigError, load
+from simulator.config import SAMPLE, load
 from simulator.control import build_control
 from simulator.exchange import Exchange, Setup
 from simulator.faults import Fault
 from simulator.listen import Addresses, running
+from simulator.values import ConfigError
 
 __all__ = [
     "SAMPLE",

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import uvloop
 
-from simulator.config import ConfigError, load
+from simulator.config import load
 from simulator.exchange import Exchange
 from simulator.listen import running
+from simulator.values import ConfigError
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,7 +4,7 @@ that a request sees one state from start to end. Never shows a credential in its
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from simulator.signature import Verifier
 
@@ -27,6 +27,9 @@ class Style:
     parent_id: Literal["text", "number", "null"] = "text"
     success: Literal["msg", "message"] = "msg"
     lists: Literal["null", "empty"] = "empty"
+    wallets: Literal["list", "null", "wrapped"] = "list"
+    info: Literal["open", "manage"] = "open"
+    coin_futures: Literal["offered", "empty", "error"] = "offered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,26 @@ Wallet = Mapping[str, Holding]
 
 
 @dataclass(frozen=True, slots=True)
+class Later:
+    """What becomes of an account after so many calls of its key, or seconds since the first of them."""
+
+    becomes: "Account"
+    change: Mapping[str, Any] = field(repr=False)
+    calls: int = 0
+    seconds: float = 0.0
+
+    def due(self, calls: int, elapsed_s: float) -> bool:
+        """Tell whether the account has changed by its `calls`-th call, `elapsed_s` after the first."""
+        return bool(self.calls and calls > self.calls) or bool(self.seconds and elapsed_s >= self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
-    """An API key, its rights and its owner's wallets. `seen_ip` replaces the caller's address, so that a loopback
-    caller can pretend."""
+    """An API key, its rights and its owner's wallets.
+
+    `seen_ip` replaces the caller's address, so that a loopback caller can pretend. `state` is a name of codes.STATES. A
+    key made seconds ago is unknown for `fresh_for` seconds, or `fresh_calls` calls, from its first call on.
+    """
 
     name: str
     api_key: str
@@ -68,6 +88,10 @@ class Account:
     futures: Wallet = field(default_factory=dict)
     funding: Wallet = field(default_factory=dict)
     style: Style = Style()
+    state: str = ""
+    fresh_for: float = 0.0
+    fresh_calls: int = 0
+    later: Later | None = None
     expect: str = ""
 
     @property

@@ -14,9 +14,9 @@ from starlette.types import Receive, Scope, Send
 from simulator import checks
 from simulator.accounts import Account
 from simulator.codes import OK, TEXTS, Refusal
-from simulator.endpoints import ENDPOINTS, Private, Public, Table
+from simulator.endpoints import ENDPOINTS, Moment, Private, Public, Table
 from simulator.exchange import LOGGED_BODY, Exchange, Seen
-from simulator.faults import Fault, Weather
+from simulator.faults import NONSENSE, Fault, Weather
 from simulator.replies import Call
 from simulator.request import CONTENT_TYPE, KEY, PASSPHRASE, SIGN, Reply, Request, from_scope, parameters, read_body
 
@@ -44,7 +44,7 @@ class App:
             raise RuntimeError("only HTTP is served")
         request = from_scope(scope)
         await read_body(request, receive)
-        account = checks.find(self._exchange.accounts, request)
+        account = self._meet(request)
         weather = self._weather(request, account)
         if weather.delay:
             await _pause(weather.delay, receive)
@@ -60,27 +60,34 @@ class App:
 
     def _weather(self, request: Request, account: Account | None) -> Weather:
         name, api_key = (account.name, account.api_key) if account else ("", "")
-        return self._exchange.faults.weather(request.path.decode("latin-1"), name, api_key)
+        return self._exchange.faults.weather(request.path.decode("latin-1"), name, api_key, self._exchange.clock())
+
+    def _meet(self, request: Request) -> Account | None:
+        account = checks.find(self._exchange.accounts, request)
+        return None if account is None else self._exchange.meet(account)
 
     def _answer(self, request: Request, account: Account | None, weather: Weather) -> Reply:
         now_ms = self._exchange.clock() + weather.offset_ms
+        told = NONSENSE.get(weather.shows, now_ms)
         fault = weather.fault
         if fault is not None and fault.kind not in ("cut_json", "empty"):
-            return _faulty(fault, request, now_ms)
+            return _faulty(fault, request, told)
         try:
-            reply = self._serve(request, account, now_ms)
+            reply = self._serve(request, account, now_ms, told)
         except Refusal as refusal:
-            reply = _refused(refusal.status, refusal.code, refusal.text, now_ms)
+            reply = _refused(refusal.status, refusal.code, refusal.text, told)
         return reply if fault is None else _damaged(fault, reply)
 
-    def _serve(self, request: Request, account: Account | None, now_ms: int) -> Reply:
+    def _serve(self, request: Request, account: Account | None, now_ms: int, told: Moment) -> Reply:
         """Run one request through the limits, the checks and the endpoint table, in the exchange's order."""
         endpoint = self._endpoint(request)
         limits, path = self._exchange.limits, request.path.decode("latin-1")
         if isinstance(endpoint, Public):
             left = limits.remaining(request.peer, path, endpoint.rate, self._exchange.clock())
             _check_rate(left)
-            return _success("msg", endpoint.reply(now_ms), now_ms, left)
+            return _success("msg", endpoint.reply(told), told, left)
+        if account is not None and self._exchange.fresh(account):
+            account = None
         known = checks.authenticate(account, request, now_ms, unified_api=path.startswith("/api/v3/"))
         left = limits.remaining(known.uid, path, endpoint.rate, self._exchange.clock())
         _check_rate(left)
@@ -88,7 +95,7 @@ class App:
             raise Refusal("40014", endpoint.scope.words)
         data = endpoint.reply(Call(self._exchange, known, parameters(request.query), request.body))
         word = "msg" if path.startswith("/api/v3/") else known.style.success
-        return _success(word, data, now_ms, left)
+        return _success(word, data, told, left)
 
     def _endpoint(self, request: Request) -> Public | Private:
         if not self._exchange.limits.admit_ip(request.peer, self._exchange.clock()):
@@ -109,6 +116,7 @@ class App:
     def _record(self, request: Request, account: Account | None, status: int, code: str) -> None:
         exchange = self._exchange
         exchange.received += 1
+        exchange.codes[code] += 1
         exchange.log.append(
             Seen(
                 number=exchange.received,
@@ -134,27 +142,27 @@ def _is_json(content_type: bytes) -> bool:
     return content_type.split(b";")[0].strip().lower() == b"application/json"
 
 
-def _success(word: str, data: Any, now_ms: int, left: int) -> Reply:
-    body = {"code": OK, word: "success", "requestTime": now_ms, "data": data}
+def _success(word: str, data: Any, told: Moment, left: int) -> Reply:
+    body = {"code": OK, word: "success", "requestTime": told, "data": data}
     return Reply(200, OK, _json(body), left)
 
 
-def _refused(status: int, code: str, text: str, now_ms: int) -> Reply:
+def _refused(status: int, code: str, text: str, told: Moment) -> Reply:
     left = 0 if code == "429" else None
-    return Reply(status, code, _json({"code": code, "msg": text, "requestTime": now_ms, "data": None}), left)
+    return Reply(status, code, _json({"code": code, "msg": text, "requestTime": told, "data": None}), left)
 
 
-def _faulty(fault: Fault, request: Request, now_ms: int) -> Reply:
+def _faulty(fault: Fault, request: Request, told: Moment) -> Reply:
     if fault.kind == "html":
         status = fault.status or 502
         return Reply(status, "html", _HTML % (status, status), content_type=b"text/html")
     if fault.kind == "storm":
-        return _refused(429, "429", TEXTS["429"], now_ms)
+        return _refused(429, "429", TEXTS["429"], told)
     if fault.kind == "echo":
         code = fault.code or "40009"
-        return _refused(fault.status or 400, code, f"{fault.msg or 'rejected'}: {_credentials(request)}", now_ms)
+        return _refused(fault.status or 400, code, f"{fault.msg or 'rejected'}: {_credentials(request)}", told)
     code = fault.code or "40725"
-    return _refused(fault.status or 500, code, fault.msg or TEXTS.get(code, "error").format(""), now_ms)
+    return _refused(fault.status or 500, code, fault.msg or TEXTS.get(code, "error").format(""), told)
 
 
 def _damaged(fault: Fault, reply: Reply) -> Reply:

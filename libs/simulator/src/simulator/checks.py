@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from simulator.accounts import Account
-from simulator.codes import Refusal
+from simulator.codes import ELITE_TRADER, STATES, Refusal
 from simulator.request import DEMO, KEY, PASSPHRASE, SIGN, TIMESTAMP, Request
 from simulator.signature import prehash
 
@@ -32,6 +32,7 @@ def authenticate(account: Account | None, request: Request, now_ms: int, *, unif
     _check_timestamp(request, now_ms)
     _check_signature(known, request)
     _check_passphrase(known, request)
+    _check_state(known, unified_api=unified_api)
     return known
 
 
@@ -73,3 +74,11 @@ def _check_passphrase(account: Account, request: Request) -> None:
         raise Refusal("40011")
     if passphrase != account.passphrase.encode():
         raise Refusal("40012")
+
+
+def _check_state(account: Account, *, unified_api: bool) -> None:
+    """Refuse what the exchange holds against the account; only who has proven to own the key learns it."""
+    if account.state == ELITE_TRADER and not unified_api:
+        raise Refusal("40731")
+    if account.state in STATES:
+        raise Refusal(STATES[account.state][0])

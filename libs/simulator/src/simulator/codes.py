@@ -5,7 +5,7 @@ from typing import Final
 
 OK: Final = "00000"
 
-TEXTS: Final[dict[str, str]] = {
+_OF_CALLS: Final = {
     "40002": "ACCESS_SIGN cannot be empty",
     "40005": "Invalid ACCESS_TIMESTAMP",
     "40006": "Invalid ACCESS_KEY",
@@ -18,6 +18,7 @@ TEXTS: Final[dict[str, str]] = {
     "40018": "Invalid IP, current request ip {}",
     "40019": "Parameter {} cannot be empty",
     "40020": "Parameter {} error",
+    "40034": "Parameter {} does not exist",
     "40037": "Apikey does not exist",
     "40084": "The account is in classic mode and cannot use the unified account API",
     "40085": "The account is in unified mode and cannot use the classic account API",
@@ -30,7 +31,45 @@ TEXTS: Final[dict[str, str]] = {
     "429": "Too Many Requests",
 }
 
+# What the exchange refuses an account for, however good its key is (docs/bitget.md 3.2), by a name to say it with.
+STATES: Final[dict[str, tuple[str, str]]] = {
+    "region": ("40000", "Bitget is providing services to many countries and regions, except yours"),
+    "abnormal": ("40013", "User status is abnormal"),
+    "phone": ("40016", "The user must bind the phone or Google"),
+    "restricted": ("40022", "The account's business has been restricted"),
+    "api_restricted": ("40023", "The account cannot use the API service"),
+    "frozen": ("40024", "Account is frozen"),
+    "disabled": ("40026", "User is disabled"),
+    "kyc": ("40027", "The kyc of the account must be completed"),
+    "cancelled": ("40031", "The account has been cancelled and cannot be used again"),
+    "kyc_withdraw": ("40035", "Judging from your login information, you are required to complete KYC first"),
+    "wrong_passphrase": ("40036", "passphrase is error"),
+    "ip_not_listed": ("40038", "The current ip is not in the apikey ip whitelist"),
+    "no_permission": ("40040", "The user has no permission for this API key"),
+    "key_unknown": ("40041", "User's ApiKey does not exist"),
+    "loan_sub_account": ("40042", "Restricted for sub-accounts of institutional loans"),
+    "main_key_only": ("40048", "The call needs the API key of the main account"),
+    "sub_not_allowed": ("40061", "Sub-accounts may not use this call"),
+    "key_missing": ("40065", "The API key does not exist"),
+    "main_account_only": ("40068", "Only the main account may use this call"),
+    "vip_domain": ("40086", "The account has no access to the VIP domain"),
+    "kyc_level": ("40100", "Identity verification is required"),
+    "kyc_identity": ("40101", "Please complete identity verification first"),
+    "region_account": ("40103", "Your region is not served"),
+    "region_ip": ("40104", "Your IP location is not served"),
+    "kyc_again": ("40111", "Identity verification has to be repeated"),
+    "lead_trader": ("40199", "Lead traders cannot use the API for this"),
+    "not_obtained": ("40301", "Permission has not been obtained yet"),
+    "ip_list_required": ("22010", "Please bind an IP whitelist address first"),
+    "irregular": ("25006", "The account is irregular"),
+    "irregular_api": ("25007", "The API of the account is irregular"),
+}
+ELITE_TRADER: Final = "elite_trader"  # works on v3; a v2 call is answered 40731
+
 _STATUSES: Final = {"40404": 404, "405": 405, "413": 413, "429": 429}
+
+
+TEXTS: Final = {**_OF_CALLS, **dict(STATES.values()), "40731": "The product does not support copy trading"}
 
 
 class Refusal(Exception):

@@ -1,24 +1,27 @@
 """Reads accounts and faults from YAML or JSON values, strictly: an unknown field or a wrong type is refused by
 name. A message here never repeats a value, since values may be credentials."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from importlib.resources import files
-from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 from typing import Any, Final, get_args, get_type_hints
 
 import yaml
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from simulator.accounts import Account, Holding, Style
+from simulator import values
+from simulator.accounts import Account, Holding, Later, Style
+from simulator.codes import ELITE_TRADER, STATES
 from simulator.exchange import DEFAULT_PRICES, Exchange, Setup
-from simulator.faults import Fault, Kind
+from simulator.faults import NONSENSE, Fault, Kind
 from simulator.signature import HmacVerifier, RsaVerifier, Verifier
+from simulator.values import ConfigError
 
 PEM_MARK: Final = "-----BEGIN"
-SAMPLE: Final = Path(str(files("simulator") / "sample.yaml"))
+SAMPLE: Final = Path(str(files("simulator") / "scenarios.yaml"))
 
 _TEXTS: Final = (
     "name",
@@ -37,29 +40,36 @@ _CHOICES: Final = {
 }
 _STYLES: Final = {name: get_args(hint) for name, hint in get_type_hints(Style).items()}
 _WALLETS: Final = ("spot", "futures", "funding")
-_KEYS_OF_ACCOUNT: Final = {*_TEXTS, *_LISTS, *_CHOICES, "demo", "style", "balances"}
+_NUMBERS: Final = ("fresh_for", "fresh_calls")
+_KEYS_OF_ACCOUNT: Final = {*_TEXTS, *_LISTS, *_CHOICES, *_NUMBERS, "demo", "style", "balances", "state", "later"}
+_STATES: Final = ("", ELITE_TRADER, *STATES)
+# Bitget takes IPv4 addresses only; other text in the list is shown as given and lets nobody in.
+_LISTED: Final = re.compile(r"(?=.*[.:])[0-9A-Fa-f:][0-9A-Fa-f.:/*-]{0,63}")
+# The C parser reads the packaged file in a tenth of the time; a build without it has only the other.
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _REQUIRED: Final = ("name", "api_key", "passphrase", "uid")
-
-
-class ConfigError(ValueError):
-    """The configuration is wrong; the text names the field and what it must be, never a value."""
 
 
 def load(source: str | Path | None = None, *, limits: bool = True) -> Exchange:
     """Return an exchange set up from a YAML file or YAML text (text has a line break); without a source, from the
     packaged sample. `limits=False` turns request limits off, whatever the source says."""
-    text = source if isinstance(source, str) and "\n" in source else Path(source or SAMPLE).read_text(encoding="utf-8")
-    try:
-        parsed = setup(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise ConfigError("the configuration is not YAML") from error
+    parsed = setup(read(source))
     return Exchange(parsed if limits else replace(parsed, limits_enforced=False))
 
 
+def read(source: str | Path | None = None) -> Any:
+    """Return the document of a source, unchecked; ConfigError for what is not YAML."""
+    text = source if isinstance(source, str) and "\n" in source else Path(source or SAMPLE).read_text(encoding="utf-8")
+    try:
+        return yaml.load(text, _LOADER)  # noqa: S506  both loaders are the safe one
+    except yaml.YAMLError as error:
+        raise ConfigError("the configuration is not YAML") from error
+
+
 def setup(document: Any) -> Setup:
-    """Return the parsed `{accounts, faults, limits: {enforced}, prices}`."""
-    top = _mapping(document, "configuration", {"accounts", "faults", "limits", "prices"})
-    accounts = tuple(account(item) for item in _sequence(top.get("accounts", []), "accounts"))
+    """Return the parsed `{accounts, faults, limits: {enforced}, prices}`; `scenarios` are read elsewhere."""
+    top = values.mapping(document, "configuration", {"accounts", "faults", "limits", "prices", "scenarios"})
+    accounts = tuple(account(item) for item in values.sequence(top.get("accounts", []), "accounts"))
     for unique in ("name", "api_key"):
         if len({getattr(item, unique) for item in accounts}) != len(accounts):
             raise ConfigError(f"accounts: {unique} must be unique")
@@ -67,28 +77,32 @@ def setup(document: Any) -> Setup:
         accounts=accounts,
         faults=faults(top.get("faults", [])),
         limits_enforced=enforced(top.get("limits", {"enforced": True})),
-        prices={**DEFAULT_PRICES, **{str(coin): _amount(price, "prices") for coin, price in _prices(top)}},
+        prices={**DEFAULT_PRICES, **{str(coin): values.amount(price, "prices") for coin, price in _prices(top)}},
     )
 
 
 def account(value: Any) -> Account:
     """Return one account; exactly one of `secret_key` and `public_key_pem` must be given. A `secret_key` in PEM
     is an RSA private key; any other is an HMAC secret."""
-    given = _mapping(value, "account", _KEYS_OF_ACCOUNT)
+    given = values.mapping(value, "account", _KEYS_OF_ACCOUNT)
     for name in _REQUIRED:
         if not given.get(name):
             raise ConfigError(f"account: {name} is required")
-    known: dict[str, Any] = {name: _text(given[name], name) for name in _TEXTS if name in given}
-    known |= {name: _texts(given[name], name) for name in _LISTS if name in given}
-    known |= {name: _choice(given[name], name, options) for name, options in _CHOICES.items() if name in given}
+    known: dict[str, Any] = {name: values.text(given[name], name) for name in _TEXTS if name in given}
+    known |= {name: values.texts(given[name], name) for name in _LISTS if name in given}
+    known |= {name: values.choice(given[name], name, options) for name, options in _CHOICES.items() if name in given}
     if not all(known.get(name, "").isdecimal() for name in ("uid", "parent_id") if known.get(name)):
         raise ConfigError("uid and parent_id must be digits")
-    _check_addresses((*known.get("ips", ()), *filter(None, [known.get("seen_ip")])))
+    _check_addresses(known)
     known |= _wallets(given.get("balances", {}))
     return Account(
         **known,
-        demo=_flag(given.get("demo", False), "demo"),
+        demo=values.flag(given.get("demo", False), "demo"),
         style=_style(given.get("style", {})),
+        state=values.choice(given.get("state", ""), "state", _STATES),
+        fresh_for=max(0.0, values.number(given.get("fresh_for", 0.0), "fresh_for")),
+        fresh_calls=values.count(given.get("fresh_calls", 0), "fresh_calls"),
+        later=_later(given),
         verifier=_verifier(known.get("secret_key", ""), known.get("public_key_pem", "")),
     )
 
@@ -100,6 +114,8 @@ def document(known: Account) -> dict[str, Any]:
     return {
         **plain,
         **{name: list(getattr(known, name)) for name in _LISTS},
+        **{name: getattr(known, name) for name in (*_NUMBERS, "state") if getattr(known, name)},
+        **({"later": _steps(known)} if known.later else {}),
         "style": {name: getattr(known.style, name) for name in _STYLES},
         "balances": {
             name: {coin: {"available": str(h.available), "frozen": str(h.frozen)} for coin, h in wallet.items()}
@@ -110,28 +126,56 @@ def document(known: Account) -> dict[str, Any]:
 
 def faults(value: Any) -> tuple[Fault, ...]:
     """Return the faults of a list."""
-    return tuple(_fault(item) for item in _sequence(value, "faults"))
+    return tuple(_fault(item) for item in values.sequence(value, "faults"))
 
 
 def enforced(value: Any) -> bool:
     """Return the flag of `{enforced: bool}`."""
-    return _flag(_mapping(value, "limits", {"enforced"}).get("enforced"), "enforced")
+    return values.flag(values.mapping(value, "limits", {"enforced"}).get("enforced"), "enforced")
 
 
 def _fault(value: Any) -> Fault:
-    given = _mapping(value, "fault", {item.name for item in fields(Fault)})
-    known: dict[str, Any] = {"kind": _choice(given.get("kind"), "kind", get_args(Kind))}
-    known |= {name: _text(given[name], name) for name in ("account", "path", "code", "msg") if name in given}
-    seconds, status, times = given.get("seconds", 0.0), given.get("status", 0), given.get("times")
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise ConfigError("seconds must be a number")
+    given = values.mapping(value, "fault", {item.name for item in fields(Fault)} - {"until_ms"})
+    known: dict[str, Any] = {"kind": values.choice(given.get("kind"), "kind", get_args(Kind))}
+    known |= {name: values.text(given[name], name) for name in ("account", "path", "code", "msg") if name in given}
+    status, times, lasts = given.get("status", 0), given.get("times"), given.get("lasts", 0.0)
+    seconds = values.number(given.get("seconds", 0.0), "seconds")
     if known["kind"] == "latency" and seconds < 0:
         raise ConfigError("seconds must not be negative for latency")
-    if isinstance(status, bool) or not isinstance(status, int) or not (status == 0 or 200 <= status <= 599):
+    if known["kind"] == "time":
+        known["shows"] = values.choice(given.get("shows"), "shows", tuple(NONSENSE))
+    if values.count(status, "status") and not 200 <= status <= 599:
         raise ConfigError("status must be an HTTP status")
-    if times is not None and (isinstance(times, bool) or not isinstance(times, int) or times < 1):
+    if times is not None and not values.count(times, "times"):
         raise ConfigError("times must be a positive number")
-    return Fault(**known, seconds=float(seconds), status=status, times=times)
+    return Fault(**known, seconds=seconds, status=status, times=times, lasts=values.number(lasts, "lasts"))
+
+
+def _later(given: Mapping[str, Any]) -> Later | None:
+    """Return the first of the changes in `later`; the others are those of the account that it makes."""
+    steps = values.sequence(given.get("later", []), "later")
+    if not steps:
+        return None
+    step = values.mapping(steps[0], "later", {"calls", "seconds", "set"})
+    change = values.mapping(step.get("set"), "set", _KEYS_OF_ACCOUNT - {"later", "api_key"})
+    becomes = account({**given, **change, "later": steps[1:]})
+    calls, seconds = values.count(step.get("calls", 0), "calls"), values.number(step.get("seconds", 0.0), "seconds")
+    return Later(becomes, change, calls, seconds)
+
+
+def _steps(known: Account) -> list[dict[str, Any]]:
+    steps, later = [], known.later
+    while later is not None:
+        steps.append({"calls": later.calls, "seconds": later.seconds, "set": dict(later.change)})
+        later = later.becomes.later
+    return steps
+
+
+def _check_addresses(known: Mapping[str, Any]) -> None:
+    if known.get("seen_ip"):
+        values.ipv4(known["seen_ip"], "seen_ip")
+    if not all(_LISTED.fullmatch(item) for item in known.get("ips", ())):
+        raise ConfigError("ips must be addresses")
 
 
 def _verifier(secret_key: str, public_key_pem: str) -> Verifier:
@@ -142,82 +186,28 @@ def _verifier(secret_key: str, public_key_pem: str) -> Verifier:
         return RsaVerifier(pem) if pem else HmacVerifier(secret_key)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         name = "secret_key in PEM" if secret_key else "public_key_pem"
-        raise ConfigError(f"{name} must be an RSA key of 2048 or 4096 bits") from None
+        raise ConfigError(f"{name} must be an RSA key of 2048, 3072 or 4096 bits") from None
 
 
 def _wallets(value: Any) -> dict[str, dict[str, Holding]]:
-    given = _mapping(value, "balances", set(_WALLETS))
+    given = values.mapping(value, "balances", set(_WALLETS))
     return {
-        name: {str(coin): _holding(amount, name) for coin, amount in _mapping(wallet, name, None).items()}
+        name: {str(coin): _holding(held, name) for coin, held in values.mapping(wallet, name, None).items()}
         for name, wallet in given.items()
     }
 
 
 def _holding(value: Any, name: str) -> Holding:
     if not isinstance(value, Mapping):
-        return Holding(_amount(value, name), Decimal(0))
-    given = _mapping(value, name, {"available", "frozen"})
-    return Holding(_amount(given.get("available", 0), name), _amount(given.get("frozen", 0), name))
+        return Holding(values.amount(value, name), Decimal(0))
+    given = values.mapping(value, name, {"available", "frozen"})
+    return Holding(values.amount(given.get("available", 0), name), values.amount(given.get("frozen", 0), name))
 
 
 def _style(value: Any) -> Style:
-    given = _mapping(value, "style", set(_STYLES))
-    return Style(**{name: _choice(choice, name, _STYLES[name]) for name, choice in given.items()})
+    given = values.mapping(value, "style", set(_STYLES))
+    return Style(**{name: values.choice(one, name, _STYLES[name]) for name, one in given.items()})
 
 
 def _prices(top: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return list(_mapping(top.get("prices", {}), "prices", None).items())
-
-
-def _amount(value: Any, name: str) -> Decimal:
-    try:
-        amount = Decimal(str(value))
-    except InvalidOperation as error:
-        raise ConfigError(f"{name}: an amount must be a decimal number") from error
-    if not amount.is_finite() or amount < 0:
-        raise ConfigError(f"{name}: an amount must be zero or more")
-    return amount
-
-
-def _check_addresses(addresses: tuple[str, ...]) -> None:
-    try:
-        for address in addresses:
-            IPv4Address(address)
-    except AddressValueError as error:
-        raise ConfigError("ips and seen_ip must be IPv4 addresses") from error
-
-
-def _mapping(value: Any, name: str, allowed: set[str] | None) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{name} must be a mapping")
-    if allowed is not None and (unknown := [key for key in value if key not in allowed]):
-        raise ConfigError(f"{name}: unknown field {str(unknown[0])[:40]!r}")
-    return value
-
-
-def _sequence(value: Any, name: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise ConfigError(f"{name} must be a list")
-    return value
-
-
-def _text(value: Any, name: str) -> str:
-    if not isinstance(value, str):
-        raise ConfigError(f"{name} must be text (put quotes around digits)")
-    return value
-
-
-def _texts(value: Any, name: str) -> tuple[str, ...]:
-    return tuple(_text(item, name) for item in _sequence(value, name))
-
-
-def _flag(value: Any, name: str) -> bool:
-    if not isinstance(value, bool):
-        raise ConfigError(f"{name} must be true or false")
-    return value
-
-
-def _choice(value: Any, name: str, options: tuple[str, ...]) -> Any:
-    if value not in options:
-        raise ConfigError(f"{name} must be one of {', '.join(options)}")
-    return value
+    return list(values.mapping(top.get("prices", {}), "prices", None).items())

@@ -12,9 +12,9 @@ from starlette.routing import Route
 
 from simulator import config
 from simulator.accounts import Account
-from simulator.config import ConfigError
 from simulator.exchange import Exchange, Seen
 from simulator.request import PASSPHRASE, SIGN
+from simulator.values import ConfigError
 
 HIDDEN: Final = "hidden"
 _SECRET_FIELDS: Final = ("passphrase", "secret_key")
@@ -33,7 +33,10 @@ def build_control(exchange: Exchange) -> Starlette:
             Route("/accounts/{api_key}", control.delete_account, methods=["DELETE"]),
             Route("/faults", control.read_faults, methods=["GET"]),
             Route("/faults", control.write_faults, methods=["PUT"]),
+            Route("/faults", control.add_faults, methods=["POST"]),
             Route("/faults", control.delete_faults, methods=["DELETE"]),
+            Route("/stats", control.read_stats, methods=["GET"]),
+            Route("/stats", control.delete_stats, methods=["DELETE"]),
             Route("/limits", control.write_limits, methods=["PUT"]),
             Route("/requests", control.read_requests, methods=["GET"]),
             Route("/requests", control.delete_requests, methods=["DELETE"]),
@@ -72,7 +75,7 @@ class _Control:
         return JSONResponse(_shown(account, request), status_code=200 if known else 201)
 
     async def delete_account(self, request: Request) -> Response:
-        account = self._exchange.accounts.pop(request.path_params["api_key"], None)
+        account = self._exchange.remove(request.path_params["api_key"])
         return _missing() if account is None else Response(status_code=204)
 
     async def read_faults(self, _: Request) -> Response:
@@ -80,11 +83,37 @@ class _Control:
 
     async def write_faults(self, request: Request) -> Response:
         """Replace all faults by `{"faults": [...]}`."""
-        self._exchange.faults.replace(config.faults((await _object(request)).get("faults")))
-        return await self.read_faults(request)
+        self._exchange.faults.replace(config.faults((await _object(request)).get("faults")), self._exchange.clock())
+        return await self._door(await self.read_faults(request))
 
-    async def delete_faults(self, _: Request) -> Response:
-        self._exchange.faults.replace(())
+    async def add_faults(self, request: Request) -> Response:
+        """Set the faults of `{"faults": [...]}` beside those there are."""
+        self._exchange.faults.add(config.faults((await _object(request)).get("faults")), self._exchange.clock())
+        return await self._door(await self.read_faults(request))
+
+    async def delete_faults(self, request: Request) -> Response:
+        """Remove every fault; `account=` only those set for that account."""
+        if account := request.query_params.get("account"):
+            self._exchange.faults.remove(account)
+        else:
+            self._exchange.faults.replace(())
+        return await self._door(Response(status_code=204))
+
+    async def _door(self, answer: Response) -> Response:
+        await self._exchange.door.set_open(not self._exchange.faults.refusing)
+        return answer
+
+    async def read_stats(self, _: Request) -> Response:
+        """Return how many requests came, what they were answered, and how often a limit was met."""
+        exchange = self._exchange
+        return JSONResponse(
+            {"received": exchange.received, "codes": dict(exchange.codes), "limits": exchange.limits.watched()}
+        )
+
+    async def delete_stats(self, _: Request) -> Response:
+        """Count from now on."""
+        self._exchange.codes.clear()
+        self._exchange.limits.forget()
         return Response(status_code=204)
 
     async def write_limits(self, request: Request) -> Response:
@@ -106,7 +135,7 @@ class _Control:
 
     async def reset(self, _: Request) -> Response:
         self._exchange.reset()
-        return Response(status_code=204)
+        return await self._door(Response(status_code=204))
 
 
 def _base(known: Account | None, given: dict[str, Any]) -> dict[str, Any]:

@@ -9,11 +9,14 @@ from simulator import replies
 from simulator.accounts import AUTHORITIES, Scope
 from simulator.replies import Call
 
-SPOT_READ: Final = Scope("spot order read or spot order write", frozenset(("stor", "stow")))
-FUTURES_READ: Final = Scope("future order read or future order write", frozenset(("coor", "coow")))
+SPOT_READ: Final = Scope("spot order read", frozenset(("stor", "stow")))
+FUTURES_READ: Final = Scope("future order read", frozenset(("coor", "coow")))
 ANY_READ: Final = Scope("read", AUTHORITIES)
-MANAGE_READ: Final = Scope("uta manage read or uta manage write", frozenset(("uta_mgt",)))
-TRADE_READ: Final = Scope("uta trade read or uta trade write", frozenset(("uta_trade",)))
+MANAGE_READ: Final = Scope("uta manage read", frozenset(("uta_mgt",)))
+TRADE_READ: Final = Scope("uta trade read", frozenset(("uta_trade",)))
+
+
+Moment = int | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +31,18 @@ class Private:
 @dataclass(frozen=True, slots=True)
 class Public:
     """A call for everybody; `rate` is calls per second and IP. The reply is made from the exchange's time in
-    milliseconds."""
+    milliseconds, as far as it tells a sensible one."""
 
     rate: int
-    reply: Callable[[int], Any]
+    reply: Callable[[Moment], Any]
 
 
 Endpoint = Public | Private
 Table = dict[tuple[str, bytes], Endpoint]
 
 
-def server_time(now_ms: int) -> dict[str, str]:
-    return {"serverTime": str(now_ms)}
+def server_time(told: Moment) -> dict[str, str | None]:
+    return {"serverTime": None if told is None else str(told)}
 
 
 ENDPOINTS: Final[Table] = {
@@ -49,10 +52,13 @@ ENDPOINTS: Final[Table] = {
     ("GET", b"/api/v3/account/assets"): Private(20, MANAGE_READ, replies.unified_assets),
     ("GET", b"/api/v3/account/funding-assets"): Private(20, MANAGE_READ, replies.unified_funding),
     ("GET", b"/api/v3/account/settings"): Private(20, MANAGE_READ, replies.unified_settings),
+    ("GET", b"/api/v3/account/switch-status"): Private(5, MANAGE_READ, replies.switch_status),
     ("GET", b"/api/v3/position/current-position"): Private(20, TRADE_READ, replies.unified_positions),
     ("GET", b"/api/v2/spot/account/info"): Private(1, SPOT_READ, replies.classic_info),
     ("GET", b"/api/v2/spot/account/assets"): Private(10, SPOT_READ, replies.classic_spot),
     ("GET", b"/api/v2/mix/account/accounts"): Private(10, FUTURES_READ, replies.classic_futures),
+    ("GET", b"/api/v2/spot/account/upgrade-status"): Private(1, SPOT_READ, replies.upgrade_status),
     ("GET", b"/api/v2/account/all-account-balance"): Private(1, ANY_READ, replies.classic_overview),
     ("GET", b"/api/v2/account/funding-assets"): Private(10, ANY_READ, replies.classic_funding),
+    ("GET", b"/api/v2/account/bot-assets"): Private(10, ANY_READ, replies.classic_bots),
 }

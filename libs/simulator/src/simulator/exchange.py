@@ -1,10 +1,11 @@
 """The exchange's whole state: keys, faults, limits, prices and the log of what was received. One event loop owns
 it; no I/O here."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import Protocol
 
 from simulator.accounts import Account
 from simulator.clock import Clock, now_ms
@@ -44,6 +45,28 @@ class Setup:
     prices: Mapping[str, Decimal] = field(default_factory=lambda: DEFAULT_PRICES)
 
 
+@dataclass(slots=True)
+class Life:
+    """Since when a key has been used, and how often."""
+
+    first_ms: int
+    calls: int = 0
+
+
+class Door(Protocol):
+    """Where callers come in."""
+
+    async def set_open(self, opened: bool) -> None:
+        """Take connections, or cut those there are and refuse new ones."""
+
+
+class NoDoor:
+    """An exchange that nobody reaches over a socket of ours."""
+
+    async def set_open(self, opened: bool) -> None:
+        """There is nothing to close."""
+
+
 class Exchange:
     """A Bitget in memory. `accounts` is keyed by API key; change it freely, each request reads it once."""
 
@@ -53,16 +76,38 @@ class Exchange:
         self.prices = self._setup.prices
         self.faults = Faults()
         self.limits = Limits()
+        self.door: Door = NoDoor()
         self.reset()
 
     def reset(self) -> None:
         """Return to the state at the start: accounts, faults, limits and an empty log."""
         self.accounts: dict[str, Account] = {account.api_key: account for account in self._setup.accounts}
-        self.faults.replace([replace(fault) for fault in self._setup.faults])
+        self.lives: dict[str, Life] = {}
+        self.faults.replace([replace(fault) for fault in self._setup.faults], self.clock())
         self.limits.enforced = self._setup.limits_enforced
         self.limits.clear()
         self.log: deque[Seen] = deque(maxlen=LOG_SIZE)
+        self.codes: Counter[str] = Counter()
         self.received = 0
+
+    def meet(self, account: Account) -> Account:
+        """Count one call with the account's key, and return the account as it has become by now."""
+        now = self.clock()
+        life = self.lives.setdefault(account.api_key, Life(now))
+        life.calls += 1
+        while account.later is not None and account.later.due(life.calls, (now - life.first_ms) / 1000):
+            account = self.accounts[account.api_key] = account.later.becomes
+        return account
+
+    def fresh(self, account: Account) -> bool:
+        """Tell whether the key was made so shortly ago that the exchange does not know it yet."""
+        life = self.lives.get(account.api_key, Life(self.clock()))
+        return life.calls <= account.fresh_calls or (self.clock() - life.first_ms) / 1000 < account.fresh_for
+
+    def remove(self, api_key: str) -> Account | None:
+        """Forget a key and its life; return what it was."""
+        self.lives.pop(api_key, None)
+        return self.accounts.pop(api_key, None)
 
     def named(self, name: str) -> Account:
         """Return the account with this name; KeyError when there is none."""

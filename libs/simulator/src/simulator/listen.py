@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from simulator.app import RESET_EXTENSION, build_app
 from simulator.control import build_control
-from simulator.exchange import Exchange
+from simulator.exchange import Exchange, NoDoor
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,12 @@ async def running(
     with contextlib.ExitStack() as sockets:
         public = sockets.enter_context(_bound(host, port))
         private = sockets.enter_context(_bound(control_host, control_port))
-        async with _served(build_app(exchange), public), _served(build_control(exchange), private):
-            yield Addresses(_url(public), _url(private))
+        addresses = Addresses(_url(public), _url(private))
+        async with _served(build_app(exchange), public) as server, _served(build_control(exchange), private):
+            exchange.door = server
+            await server.set_open(not exchange.faults.refusing)
+            yield addresses
+            exchange.door = NoDoor()
 
 
 class _Protocol(HttpToolsProtocol):
@@ -50,21 +54,38 @@ class _Protocol(HttpToolsProtocol):
 
 
 class _Server(Server):
-    """A uvicorn server that leaves signals to whoever runs it, and tells when it listens."""
+    """A uvicorn server that leaves signals to whoever runs it, tells when it listens, and can refuse connections."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, address: tuple[str, int]) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
+        self._address = address
+        self._open = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.listening.set()
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Cut every connection, so that a slow answer does not hold the stop up."""
+    async def set_open(self, opened: bool) -> None:
+        """Listen on the same port; or close it, so that callers are refused, and cut every connection."""
+        if opened == self._open:
+            return
+        self._open = opened
+        if opened:
+            await super().startup([_bound(*self._address)])
+            return
+        for listener in self.servers:
+            listener.close()
+        self._cut()
+
+    def _cut(self) -> None:
         for connection in list(self.server_state.connections):
             if connection.transport is not None:
                 connection.transport.abort()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Cut every connection, so that a slow answer does not hold the stop up."""
+        self._cut()
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
@@ -73,7 +94,7 @@ class _Server(Server):
 
 
 @contextlib.asynccontextmanager
-async def _served(app: ASGIApp, bound: socket.socket) -> AsyncIterator[None]:
+async def _served(app: ASGIApp, bound: socket.socket) -> AsyncIterator[_Server]:
     config = Config(
         app,
         http=_Protocol,
@@ -85,11 +106,11 @@ async def _served(app: ASGIApp, bound: socket.socket) -> AsyncIterator[None]:
         server_header=False,
         timeout_graceful_shutdown=1,
     )
-    server = _Server(config)
+    server = _Server(config, bound.getsockname())
     task = asyncio.create_task(server.serve(sockets=[bound]))
     try:
         await server.listening.wait()
-        yield
+        yield server
     finally:
         server.should_exit = True
         await task

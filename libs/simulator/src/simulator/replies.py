@@ -13,7 +13,8 @@ from simulator.exchange import Exchange
 REGISTERED_MS: Final = "1672531200000"
 CATEGORIES: Final = frozenset(("SPOT", "MARGIN", "USDT-FUTURES", "USDC-FUTURES", "COIN-FUTURES"))
 MARGIN_COINS: Final = {"USDT-FUTURES": "USDT", "USDC-FUTURES": "USDC", "COIN-FUTURES": ""}
-NOTHING: Final = Holding(Decimal(0), Decimal(0))
+ZERO: Final = Decimal(0)
+NOTHING: Final = Holding(ZERO, ZERO)
 
 _IDLE: Final = (  # fields of a futures account that holds no position
     *("crossedRiskRate", "unrealizedPL", "crossedUnrealizedPL", "isolatedUnrealizedPL"),
@@ -42,6 +43,8 @@ class Call:
 
 def unified_info(call: Call) -> dict[str, Any]:
     account = call.account
+    if account.style.info == "manage" and "uta_mgt" not in account.permissions:  # where the sources disagree
+        raise Refusal("40014", "uta manage read")
     word = account.perm_type if account.style.perm_type == "underscore" else account.perm_type.replace("_", "-")
     return {
         "userId": account.uid,
@@ -58,7 +61,8 @@ def unified_info(call: Call) -> dict[str, Any]:
 
 def unified_assets(call: Call) -> dict[str, Any]:
     """One pool: spot and futures money together, non-zero coins only."""
-    pool = _pool(call.account)
+    account = call.account
+    pool = _pool(account)
     prices = call.exchange.prices
     equity = sum((holding.total * prices.get(coin, Decimal(0)) for coin, holding in pool.items()), Decimal(0))
     totals = dict.fromkeys(("unrealisedPnl", "usdtUnrealisedPnl", "btcUnrealizedPnl", "mmr", "imr", "mgnRatio"), "0")
@@ -69,7 +73,7 @@ def unified_assets(call: Call) -> dict[str, Any]:
         "effEquity": _number(equity),
         "positionMgnRatio": "0",
         **totals,
-        "assets": [_unified_asset(coin, held, prices.get(coin, Decimal(0))) for coin, held in pool.items()],
+        "assets": _listed(account, [_unified_asset(coin, held, prices.get(coin, ZERO)) for coin, held in pool.items()]),
     }
 
 
@@ -98,6 +102,10 @@ def unified_settings(call: Call) -> dict[str, Any]:
     }
 
 
+def switch_status(_: Call) -> dict[str, str | None]:
+    return {"status": "success", "reason": None}
+
+
 def unified_positions(call: Call) -> dict[str, Any]:
     call.chosen("category", CATEGORIES)
     return {"list": _empty_list(call.account)}
@@ -118,11 +126,11 @@ def classic_info(call: Call) -> dict[str, Any]:
     }
 
 
-def classic_spot(call: Call) -> list[dict[str, str]]:
+def classic_spot(call: Call) -> Any:
     wanted = call.params.get("coin", "").upper()
     everything = call.params.get("assetType", "hold_only") == "all"
     now = str(call.exchange.clock())
-    return [
+    found = [
         {
             "coin": coin,
             "available": _number(held.available),
@@ -134,6 +142,7 @@ def classic_spot(call: Call) -> list[dict[str, str]]:
         for coin, held in call.account.spot.items()
         if (not wanted or coin == wanted) and (everything or held.total)
     ]
+    return _listed(call.account, found)
 
 
 def classic_futures(call: Call) -> list[dict[str, Any]]:
@@ -141,8 +150,20 @@ def classic_futures(call: Call) -> list[dict[str, Any]]:
     product = call.chosen("productType", frozenset(MARGIN_COINS))
     if coin := MARGIN_COINS[product]:
         return [_futures_account(coin, call.account.futures.get(coin, NOTHING), call.exchange.prices)]
+    if call.account.style.coin_futures == "error":  # delisted
+        raise Refusal("40034", "productType")
+    if call.account.style.coin_futures == "empty":
+        return []
     coins = (item for item in call.account.futures.items() if item[0] not in MARGIN_COINS.values())
     return [_futures_account(coin, held, call.exchange.prices) for coin, held in coins]
+
+
+def upgrade_status(_: Call) -> dict[str, str | None]:
+    return {"status": "fail", "reason": "upgrade_disabled"}
+
+
+def classic_bots(_: Call) -> list[dict[str, str]]:
+    return []
 
 
 def classic_overview(call: Call) -> list[dict[str, str]]:
@@ -228,6 +249,11 @@ def _parent(account: Account) -> str | int | None:
     if account.style.parent_id == "null" and not account.parent_id:
         return None
     return account.parent_id
+
+
+def _listed(account: Account, found: list[Any]) -> Any:
+    """Return rows as the account's style has them: a list, null, or a list inside an object."""
+    return {"list": found, "null": None, "wrapped": {"list": found}}[account.style.wallets]
 
 
 def _empty_list(account: Account) -> list[Any] | None:

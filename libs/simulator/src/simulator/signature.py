@@ -51,8 +51,8 @@ class RsaVerifier:
         """Take the public key, or the private one, of which only the public half is kept."""
         private = "PRIVATE KEY" in pem
         key = load_pem_private_key(pem.encode(), None).public_key() if private else load_pem_public_key(pem.encode())
-        if not isinstance(key, RSAPublicKey) or key.key_size not in (2048, 4096):
-            raise ValueError("an RSA key must have 2048 or 4096 bits")
+        if not isinstance(key, RSAPublicKey) or key.key_size not in (2048, 3072, 4096):
+            raise ValueError("an RSA key must have 2048, 3072 or 4096 bits")
         self._key = key
 
     def accepts(self, message: bytes, signature: bytes) -> bool:
