@@ -6,6 +6,7 @@ import httpx
 import pytest
 from common import errors
 from common.clock import rfc3339
+from gateway import resource
 from strongroom.types.v1 import binding_pb2 as pb
 
 HEX = "0123456789abcdef"
@@ -288,8 +289,22 @@ def test_the_guide_has_the_eight_steps_and_our_addresses(client):
     assert len(guide["steps"]) == 8
     assert guide["egress_addresses"] == ["203.0.113.7", "203.0.113.8"]
     assert guide["limits"]["keys_per_account"] == 10
-    assert guide["limits"]["addresses_per_key"] == 30
+    assert (guide["limits"]["addresses_per_key"], guide["limits"]["new_key_delay_s"]) == (30, 30)
     assert set(guide["permissions"]) == {"spot", "futures"}
+    assert {"Withdraw", "Transfer"} <= set(guide["unneeded"])
+
+
+def test_the_guide_says_at_which_steps_an_rsa_key_is_different(client):
+    steps = client.get("/v1/exchanges/bitget").json()["steps"]
+    different = {one["id"]: one["rsa"] for one in steps if one["rsa"]}
+    assert set(different) == {"create_key", "confirm", "bind"}
+    assert "public key" in different["create_key"]
+    assert "private key" in different["bind"]
+
+
+def test_the_guide_has_a_remedy_for_every_reason_a_binding_can_fail_for(client):
+    told = [reason for error in client.get("/v1/exchanges/bitget").json()["errors"] for reason in error["reasons"]]
+    assert sorted(told) == sorted(resource.word(pb.Reason, value) for value in pb.Reason.values() if value)
 
 
 def test_the_request_id_of_the_caller_goes_through_to_the_services(client, world, tenant):

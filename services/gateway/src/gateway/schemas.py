@@ -233,6 +233,7 @@ class GuideStep(BaseModel):
     id: str
     title: str
     text: str
+    rsa: str | None = Field(description="What is different with a user-generated (RSA) key; null when nothing is.")
 
 
 class CommonError(BaseModel):
@@ -248,6 +249,9 @@ class Limits(BaseModel):
 
     keys_per_account: int
     addresses_per_key: int
+    address_rule: str
+    new_key_delay_s: int = Field(description="How long the exchange may not know a new key, in seconds.")
+    rsa_key_bits: list[int]
     passphrase_rule: str
 
 
@@ -266,6 +270,7 @@ class ExchangeGuide(BaseModel):
     steps: list[GuideStep]
     egress_addresses: list[str]
     permissions: dict[Scope, Recommended]
+    unneeded: list[str] = Field(description="Permissions that no scope needs, in the words of the exchange's dialog.")
     limits: Limits
     errors: list[CommonError]
     good_practice: list[str]
