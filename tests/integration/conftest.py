@@ -1,6 +1,7 @@
 """One whole stack for the suite: every process, real servers, logs at DEBUG, driven as a client would."""
 
 import dataclasses
+import json
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,9 @@ from cli.processes import free_port
 from cli.settings import LaunchSettings
 from cli.stack import Stack, embedded
 
+# The first two have the rules that are usual; the third's are stricter.
+STRICT = {"errors": ["withdraw_enabled", "withdraw_without_ip_list", "ip_list_absent"], "rotation_days": 90}
+TENANTS = [{"name": "acme"}, {"name": "globex"}, {"name": "strict", "rules": STRICT}]
 SETTLED = ("connected", "limited", "rejected", "disconnected")
 
 
@@ -107,6 +111,7 @@ class Driver:
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Driver]:
     home = tmp_path_factory.mktemp("stack")
+    (home / "tenants.json").write_text(json.dumps(TENANTS))
     settings = LaunchSettings(home, free_port(), None, "127.0.0.1", log_level="debug")
     servers = embedded
     if pytestconfig.getoption("servers") == "containers":

@@ -1,6 +1,7 @@
-"""Who exists on this machine: certificates of the processes, two tenants, their tokens and the administrator's.
+"""Who exists on this machine: certificates of the processes, the tenants, their tokens and the administrator's.
 
-Kept under the stack's home, made at the first start; certificates and tokens are issued anew at each start.
+Kept under the stack's home, made at the first start; certificates and tokens are issued anew at each start. The file
+of the tenants may be written or changed by hand between two starts.
 """
 
 import json
@@ -8,10 +9,11 @@ import secrets
 import string
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from cli.files import private_folder, write_private
 from cli.pki import Authority, Leaf, ensure_login_key
+from cli.processes import LaunchError
 from cli.tokens import ADMIN_SCOPE, TokenIssuer
 
 TENANT_NAMES = ("acme", "globex")
@@ -54,10 +56,25 @@ class Identities:
         return cls(leaves, issuer, private, public, tenants_file, tenants, admin)
 
 
-def _tenants(file: Path) -> list[dict[str, str]]:
-    """Return the tenants of `file`, made at its first use."""
-    if not file.exists():
-        made = [{"id": "".join(secrets.choice(ALPHABET) for _ in range(26)), "name": name} for name in TENANT_NAMES]
-        write_private(file, json.dumps(made))
-    read: list[dict[str, str]] = json.loads(file.read_text())
-    return read
+def _tenants(file: Path) -> list[dict[str, Any]]:
+    """Return the tenants of `file`, made at its first use; one that has no id yet gets it now.
+
+    Whatever else stands there, such as rules, is left for `vault provision` to judge. Raises LaunchError.
+    """
+    wanted = _read(file) if file.exists() else [{"name": name} for name in TENANT_NAMES]
+    known = [{"id": "".join(secrets.choice(ALPHABET) for _ in range(26)), **one} for one in wanted]
+    if known != wanted:
+        write_private(file, json.dumps(known, indent=2))
+    return known
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    """Return the tenants that somebody may have edited; raise LaunchError for what is no list of them."""
+    try:
+        read: Any = json.loads(file.read_text())
+    except ValueError:
+        raise LaunchError(f"{file} is no JSON.") from None
+    named = isinstance(read, list) and all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in read)
+    if not named or not read or not all(isinstance(one.get("id", ""), str) for one in read):
+        raise LaunchError(f'{file} must be a list of tenants: [{{"name": "...", "rules": {{...}}}}, ...].')
+    return list(read)
