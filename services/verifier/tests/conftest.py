@@ -55,8 +55,8 @@ from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreServicer, add
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, Header, SignResponse
 from strongroom.vault.v1.signer_pb2_grpc import SignerServicer, add_SignerServicer_to_server
 from strongroom.verifier.v1.verification_service_pb2 import Event
-from verifier.bitget.budget import LocalBudget
 from verifier.bitget.client import BitgetClient, open_session
+from verifier.bitget.shared_budget import SharedBudget
 from verifier.jobs import Job, Outcome, Queue
 from verifier.schedule import Schedule
 from verifier.status import Status
@@ -339,7 +339,7 @@ async def bench(redis: Redis, simulator: tuple[Exchange, str]) -> AsyncIterator[
             redis=redis,
             exchange=exchange,
             vault=SmallVault(),
-            client=BitgetClient(session, url, LocalBudget(clock), clock),
+            client=BitgetClient(session, url, SharedBudget(redis, clock), clock),
             url=url,
             schedule=schedule,
             status=Status(redis, clock),

@@ -25,8 +25,8 @@ from redis.exceptions import RedisError
 from strongroom.verifier.v1 import verification_service_pb2
 from strongroom.verifier.v1.verification_service_pb2_grpc import add_VerificationServiceServicer_to_server
 
-from verifier.bitget.budget import LocalBudget
 from verifier.bitget.client import BitgetClient, open_session
+from verifier.bitget.shared_budget import SharedBudget
 from verifier.jobs import Queue
 from verifier.reconcile import Reconciler
 from verifier.schedule import Schedule
@@ -85,7 +85,8 @@ async def run_worker(settings: WorkerSettings, stopping: asyncio.Event) -> None:
     async with _links(settings, stopping) as links, open_session() as session:
         vault, status = VaultClient(links.vault), Status(links.redis, clock)
         queue, lost = Queue(links.redis, _consumer()), asyncio.Event()
-        exchange = BitgetClient(session, settings.bitget_url, LocalBudget(clock, settings.calls_per_minute), clock)
+        budget = SharedBudget(links.redis, clock, settings.calls_per_minute)
+        exchange = BitgetClient(session, settings.bitget_url, budget, clock)
         egress = tuple(str(address) for address in settings.egress_ips)
         verification = Verification(
             vault=vault, exchange=exchange, status=status, schedule=schedule, egress=egress, clock=clock

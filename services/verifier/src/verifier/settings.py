@@ -38,4 +38,4 @@ class WorkerSettings(VerifierSettings):
     lease_seconds: Annotated[float, Field(gt=0)] = 10
     reconcile_seconds: Annotated[float, Field(gt=0)] = 60
     verify_seconds: Annotated[float, Field(ge=60)] = 86_400
-    calls_per_minute: Annotated[int, Field(ge=1, le=6000)] = 5400
+    calls_per_minute: Annotated[int, Field(ge=1, le=5400)] = 5400
