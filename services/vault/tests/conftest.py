@@ -34,13 +34,16 @@ from vault.actor import Actor
 from vault.asked import Asked, asked
 from vault.audit import AuditLog
 from vault.bindings import Bindings
+from vault.enrolment import Enrolments
 from vault.hashicorp.directory import VaultDirectory
 from vault.hashicorp.http import VaultHttp
-from vault.hashicorp.kv import KeyValue
+from vault.hashicorp.kv import KeyValue, OwnKeyValue
 from vault.hashicorp.login import Connection, Logins, admin_client
 from vault.hashicorp.provision import Tenant, provision
 from vault.hashicorp.transit import Transit
+from vault.listing import Listing
 from vault.reconcile import Reconciler
+from vault.rules import Registry, Rules
 from vault.signer import Signer
 from yarl import URL
 
@@ -82,10 +85,10 @@ class Server:
     login_public_key: str
     admin: hvac.Client
 
-    def tenant(self) -> str:
+    def tenant(self, rules: Rules | None = None) -> str:
         """Register a new tenant and return its id."""
         tenant = secrets.token_hex(13)
-        self.provision(Tenant(tenant, "Test"))
+        self.provision(Tenant(tenant, "Test", rules))
         return tenant
 
     def provision(self, *tenants: Tenant) -> list[str]:
@@ -128,11 +131,15 @@ class Parts:
 
     http: VaultHttp
     documents: KeyValue
+    own: OwnKeyValue
     keys: Transit
     directory: VaultDirectory
     audit: AuditLog
     audit_file: Path
     bindings: Bindings
+    enrolments: Enrolments
+    registry: Registry
+    listing: Listing
     signer: Signer
     reconciler: Reconciler
 
@@ -170,11 +177,23 @@ class Maker:
         audit_file = self.folder / f"audit-{next(self.numbers)}.jsonl"
         audit = AuditLog(audit_file, self.clock)
         audit.start()
-        documents, keys, directory = KeyValue(http), Transit(http), VaultDirectory(http)
+        documents, own, keys, directory = KeyValue(http), OwnKeyValue(http), Transit(http), VaultDirectory(http)
         bindings = Bindings(documents, keys, audit, self.clock, steps)
-        signer = Signer(documents, keys, audit, policy.load(), self.clock)
-        reconciler = Reconciler(bindings, documents, OneTenant(directory, self.tenant), audit, self.clock)
-        parts = Parts(http, documents, keys, directory, audit, audit_file, bindings, signer, reconciler)
+        parts = Parts(
+            http,
+            documents,
+            own,
+            keys,
+            directory,
+            audit,
+            audit_file,
+            bindings,
+            Enrolments(documents, own, audit),
+            Registry(own, self.clock),
+            Listing(documents, directory),
+            Signer(documents, keys, audit, policy.load(), self.clock),
+            Reconciler(bindings, documents, OneTenant(directory, self.tenant), audit, self.clock),
+        )
         self.made.append(parts)
         return parts
 

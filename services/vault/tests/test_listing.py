@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from strongroom.types.v1.binding_pb2 import STATUS_REVOKED
-from vault import listing
 from vault.actor import Actor
 from vault.asked import Asked
+from vault.listing import Listing
 
 
 async def test_pages_follow_the_ids_and_hold_each_binding_once(
@@ -16,16 +16,16 @@ async def test_pages_follow_the_ids_and_hold_each_binding_once(
     await parts.bindings.records.mark(actor.tenant, "0" * 32, sweeping=False, cas=0)
     pages, after = [], ""
     for _ in range(4):
-        found, after = await listing.page(parts.documents, actor.tenant, after, 3, lambda _: True)
+        found, after = await parts.listing.page(actor.tenant, after, 3, lambda _: True)
         pages.append([binding.id for binding in found])
         if not after:
             break
     assert pages == [made[:3], made[3:6], made[6:]]
-    found, after = await listing.page(parts.documents, actor.tenant, "", 7, lambda _: True)
+    found, after = await parts.listing.page(actor.tenant, "", 7, lambda _: True)
     assert ([binding.id for binding in found], after) == (made, "")
     await parts.bindings.revoke(actor, made[5])
-    ended, after = await listing.page(
-        parts.documents, actor.tenant, "", 1, lambda binding: binding.verdict.status == STATUS_REVOKED
+    ended, after = await parts.listing.page(
+        actor.tenant, "", 1, lambda binding: binding.verdict.status == STATUS_REVOKED
     )
     assert ([binding.id for binding in ended], after) == ([made[5]], "")
 
@@ -38,12 +38,12 @@ async def test_the_names_of_everybody_come_tenant_by_tenant_in_messages_of_a_tho
     for tenant, names in made.items():
         for name in (*names, "not-an-id"):
             await parts.documents.write(tenant, "bindings", name, {"sweeping": False}, 0)
-    seen = [(tenant, names) async for tenant, names in listing.names(parts.directory)]
+    seen = [(tenant, names) async for tenant, names in parts.listing.names()]
     assert [tenant for tenant, _ in seen] == sorted(tenant for tenant, _ in seen)
     assert {tenant: names for tenant, names in seen if tenant in made} == made
 
 
-async def test_names_beyond_a_thousand_go_into_the_next_message() -> None:
+async def test_names_beyond_a_thousand_go_into_the_next_message(parts: Any) -> None:
     names = [f"{number:032x}" for number in range(2001)]
 
     class Many:
@@ -53,7 +53,8 @@ async def test_names_beyond_a_thousand_go_into_the_next_message() -> None:
         async def names(self, tenant: str, collection: str) -> list[str]:
             return names
 
-    chunks = [chunk async for _, chunk in listing.names(Many())]  # type: ignore[arg-type]
+    listing = Listing(parts.documents, Many())  # type: ignore[arg-type]
+    chunks = [chunk async for _, chunk in listing.names()]
     assert [len(chunk) for chunk in chunks] == [1000, 1000, 1]
     assert [name for chunk in chunks for name in chunk] == names
 
@@ -66,5 +67,5 @@ async def test_many_records_are_read_in_the_order_asked_without_those_that_are_n
     foreign, _ = await parts.bindings.bind(Actor(server.tenant(), "gateway"), wanted())
     await parts.bindings.records.mark(actor.tenant, "0" * 32, sweeping=False, cas=0)
     asked = [second.id, "f" * 32, foreign.id, "0" * 32, "../" + first.id, first.id]
-    found = await listing.many(parts.documents, actor.tenant, asked)
+    found = await parts.listing.many(actor.tenant, asked)
     assert [(one.id, one.verdict.status == STATUS_REVOKED) for one in found] == [(second.id, True), (first.id, False)]

@@ -21,13 +21,16 @@ from strongroom.vault.v1.signer_pb2_grpc import add_SignerServicer_to_server
 from vault import policy
 from vault.audit import AuditLog
 from vault.bindings import Bindings
+from vault.enrolment import Enrolments
 from vault.hashicorp import preflight
 from vault.hashicorp.directory import VaultDirectory
 from vault.hashicorp.http import VaultHttp
-from vault.hashicorp.kv import KeyValue
+from vault.hashicorp.kv import KeyValue, OwnKeyValue
 from vault.hashicorp.login import Logins
 from vault.hashicorp.transit import Transit
+from vault.listing import Listing
 from vault.reconcile import Reconciler
+from vault.rules import Registry
 from vault.servicer import CALLERS, Oracle, Store
 from vault.settings import VaultSettings
 from vault.signer import Signer
@@ -48,11 +51,12 @@ class App:
         self._directory = VaultDirectory(self._http)
         self._audit = AuditLog(settings.audit_file, clock)
         self._health = Health(settings.health_address)
-        documents = KeyValue(self._http)
+        documents, own = KeyValue(self._http), OwnKeyValue(self._http)
         tokens = TokenVerifier(settings.jwt_issuer, settings.jwks_file, clock)
         bindings = Bindings(documents, self._transit, self._audit, clock, steps)
         self._reconciler = Reconciler(bindings, documents, self._directory, self._audit, clock)
-        self._store = Store(bindings, documents, self._directory, tokens)
+        enrolments, registry = Enrolments(documents, own, self._audit), Registry(own, clock)
+        self._store = Store(bindings, enrolments, registry, Listing(documents, self._directory), tokens)
         self._oracle = Oracle(Signer(documents, self._transit, self._audit, policy.load(), clock), tokens)
         self._settings = settings
 

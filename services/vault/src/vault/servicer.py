@@ -15,6 +15,8 @@ from strongroom.vault.v1.binding_store_pb2 import (
     DescribeManyResponse,
     DescribeRequest,
     DescribeResponse,
+    EnrollRequest,
+    EnrollResponse,
     ListRequest,
     ListResponse,
     NamesRequest,
@@ -28,12 +30,13 @@ from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreServicer
 from strongroom.vault.v1.signer_pb2 import SignRequest, SignResponse
 from strongroom.vault.v1.signer_pb2_grpc import SignerServicer
 
-from vault import listing
 from vault.actor import actor_of
 from vault.asked import asked
 from vault.bindings import Bindings
+from vault.enrolment import Enrolments
+from vault.listing import Listing
+from vault.rules import Registry
 from vault.signer import Signer
-from vault.store import Directory, Documents
 
 READ: Final = "bindings:read"
 WRITE: Final = "bindings:write"
@@ -54,12 +57,20 @@ CALLERS: Final[Callers] = {
 
 
 class Store(BindingStoreServicer):
-    """Custody of records and credentials."""
+    """Custody of records and credentials. A tenant's rules are asked for before anything is written."""
 
-    def __init__(self, bindings: Bindings, documents: Documents, directory: Directory, tokens: TokenVerifier) -> None:
+    def __init__(
+        self,
+        bindings: Bindings,
+        enrolments: Enrolments,
+        registry: Registry,
+        listing: Listing,
+        tokens: TokenVerifier,
+    ) -> None:
         self._bindings = bindings
-        self._documents = documents
-        self._directory = directory
+        self._enrolments = enrolments
+        self._registry = registry
+        self._listing = listing
         self._tokens = tokens
 
     async def Bind(self, request: BindRequest, context: ServicerContext) -> BindResponse:
@@ -67,14 +78,16 @@ class Store(BindingStoreServicer):
         actor = actor_of(context, self._tokens, WRITE)
         wanted = asked(actor.tenant, request)
         request.ClearField("credential")
+        rules = await self._registry.rules(actor.tenant)
         binding, created = await self._bindings.bind(actor, wanted)
-        return BindResponse(binding=binding, created=created)
+        return BindResponse(binding=rules.dated(binding), created=created)
 
     async def Describe(self, request: DescribeRequest, context: ServicerContext) -> DescribeResponse:
         """Read one record."""
         actor = actor_of(context, self._tokens, READ, request.tenant_id)
-        record = await self._bindings.records.load(actor.tenant, ids.binding_id(request.binding_id))
-        return DescribeResponse(binding=record.binding)
+        name = ids.binding_id(request.binding_id)
+        rules = await self._registry.rules(actor.tenant)
+        return DescribeResponse(binding=rules.dated((await self._bindings.records.load(actor.tenant, name)).binding))
 
     async def List(self, request: ListRequest, context: ServicerContext) -> ListResponse:
         """Read a page of the tenant's records."""
@@ -86,24 +99,43 @@ class Store(BindingStoreServicer):
             wanted = not request.status or binding.verdict.status == request.status
             return wanted and request.subject in ("", binding.subject)
 
-        found, after = await listing.page(self._documents, actor.tenant, request.after, request.limit, keep)
-        return ListResponse(bindings=found, next_after=after)
+        rules = await self._registry.rules(actor.tenant)
+        found, after = await self._listing.page(actor.tenant, request.after, request.limit, keep)
+        return ListResponse(bindings=map(rules.dated, found), next_after=after)
 
     async def Transition(self, request: TransitionRequest, context: ServicerContext) -> TransitionResponse:
         """Record a verdict."""
         actor = actor_of(context, self._tokens, WRITE, request.tenant_id)
         name = ids.binding_id(request.binding_id)
+        rules = await self._registry.rules(actor.tenant)
         binding, changed = await self._bindings.transition(actor, name, request.expected_revision, request.verdict)
-        return TransitionResponse(binding=binding, changed=changed)
+        return TransitionResponse(binding=rules.dated(binding), changed=changed)
 
     async def Revoke(self, request: RevokeRequest, context: ServicerContext) -> RevokeResponse:
         """End a binding."""
         actor = actor_of(context, self._tokens, WRITE)
-        return RevokeResponse(binding=await self._bindings.revoke(actor, ids.binding_id(request.binding_id)))
+        name = ids.binding_id(request.binding_id)
+        binding = await self._bindings.revoke(actor, name)
+        await self._enrolments.leave(actor, name)
+        return RevokeResponse(binding=binding)
+
+    async def Enroll(self, request: EnrollRequest, context: ServicerContext) -> EnrollResponse:
+        """Record the exchange account of a binding's key."""
+        actor = actor_of(context, self._tokens, WRITE, request.tenant_id)
+        name = ids.binding_id(request.binding_id)
+        rules = await self._registry.rules(actor.tenant)
+        told = await self._enrolments.enroll(actor, name, request.uid, request.environment)
+        return EnrollResponse(
+            siblings=told.siblings,
+            keys_bound=told.keys_bound,
+            bound_elsewhere=told.bound_elsewhere,
+            rules=rules.message(),
+            joined=told.joined,
+        )
 
     async def Names(self, request: NamesRequest, context: ServicerContext) -> AsyncIterator[NamesResponse]:  # noqa: ARG002
         """Yield the ids of every binding of every tenant."""
-        async for tenant, names in listing.names(self._directory):
+        async for tenant, names in self._listing.names():
             yield NamesResponse(tenant_id=tenant, binding_ids=names)
 
     async def DescribeMany(self, request: DescribeManyRequest, context: ServicerContext) -> DescribeManyResponse:
@@ -111,7 +143,9 @@ class Store(BindingStoreServicer):
         actor = actor_of(context, self._tokens, READ, request.tenant_id)
         if len(request.binding_ids) > MANY_LIMIT:
             raise InvalidArgument("limit", f"At most {MANY_LIMIT} ids at once.", field="binding_ids")
-        return DescribeManyResponse(bindings=await listing.many(self._documents, actor.tenant, request.binding_ids))
+        rules = await self._registry.rules(actor.tenant)
+        found = await self._listing.many(actor.tenant, request.binding_ids)
+        return DescribeManyResponse(bindings=map(rules.dated, found))
 
 
 class Oracle(SignerServicer):

@@ -4,7 +4,7 @@ Above this file nobody sees HTTP, a status or a foreign exception. A write whose
 an error: whoever made it reads back and decides.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Generic, Literal, Protocol, TypeVar
@@ -17,6 +17,7 @@ from vault.material import Material
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Collection = Literal["bindings", "credentials", "fp", "accounts"]
+OwnCollection = Literal["holders", "tenants"]
 RETRY_AFTER_S: Final = 2.0
 
 
@@ -89,6 +90,14 @@ class Documents(Protocol):
     async def names(self, tenant: str, collection: Collection) -> list[str]: ...
 
 
+class OwnDocuments(Protocol):
+    """The service's own documents, which no tenant's token opens: who holds a key, and the registry (read only)."""
+
+    async def read(self, collection: OwnCollection, name: str) -> Document | None: ...
+
+    async def write(self, collection: OwnCollection, name: str, data: Mapping[str, Any], cas: int) -> Outcome[int]: ...
+
+
 class Keys(Protocol):
     """A tenant's signing keys, and the service's keyed digest. Nothing here gives key material back."""
 
@@ -131,14 +140,29 @@ async def put(
 
     An unknown fate is resolved by reading back; where that shows nothing yet, Unavailable says that a repeat is safe.
     """
-    match await documents.write(tenant, collection, name, data, cas):
+    written = await documents.write(tenant, collection, name, data, cas)
+    return await _sure(written, lambda: documents.read(tenant, collection, name), data, cas)
+
+
+async def put_own(
+    own: OwnDocuments, collection: OwnCollection, name: str, data: Mapping[str, Any], *, cas: int
+) -> int | None:
+    """Do as `put` does, with a document of the service's own."""
+    written = await own.write(collection, name, data, cas)
+    return await _sure(written, lambda: own.read(collection, name), data, cas)
+
+
+async def _sure(
+    written: Outcome[int], read: Callable[[], Awaitable[Document | None]], data: Mapping[str, Any], cas: int
+) -> int | None:
+    match written:
         case Applied(version):
             return version
         case NotApplied(Why.CONFLICT):
             return None
         case NotApplied(why):
             raise refused(why)
-    found = await documents.read(tenant, collection, name)
+    found = await read()
     if found is None or found.version <= cas:
         raise unavailable()
     return found.version if found.version == cas + 1 and found.data == data else None

@@ -1,14 +1,15 @@
 """Own the documents: KV v2 under the mount `strongroom`, every write with check-and-set.
 
-A tenant's documents are reached with that tenant's token alone; the paths are built from checked ids.
+A tenant's documents are reached with that tenant's token alone, the service's own with the service's; the paths are
+built from checked ids.
 """
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 from vault.hashicorp.http import Answer, VaultHttp, outcome, read
-from vault.hashicorp.login import tenant_role
-from vault.store import Applied, Collection, Document, Outcome
+from vault.hashicorp.login import SERVICE, Role, tenant_role
+from vault.store import Applied, Collection, Document, Outcome, OwnCollection
 
 MOUNT: Final = "strongroom"
 
@@ -21,19 +22,13 @@ class KeyValue:
 
     async def read(self, tenant: str, collection: Collection, name: str) -> Document | None:
         """Return the newest version, or None when there never was one."""
-        answer = await self._http.call(tenant_role(tenant), "GET", MOUNT, "data", collection, tenant, name, pure=True)
-        found = read(answer)
-        if found is None and isinstance(answer, Answer) and answer.data:
-            found = answer  # a destroyed version answers 404 with its metadata
-        return Document(found.data["data"], int(found.data["metadata"]["version"])) if found else None
+        return await _newest(self._http, tenant_role(tenant), collection, tenant, name)
 
     async def write(
         self, tenant: str, collection: Collection, name: str, data: Mapping[str, Any], cas: int
     ) -> Outcome[int]:
         """Write version `cas` + 1, if `cas` is the current one (0: none)."""
-        body = {"data": dict(data), "options": {"cas": cas}}
-        segments = (MOUNT, "data", collection, tenant, name)
-        return outcome(await self._http.call(tenant_role(tenant), "POST", *segments, body=body), cas + 1)
+        return await _next(self._http, tenant_role(tenant), data, cas, collection, tenant, name)
 
     async def destroy(self, tenant: str, collection: Collection, name: str) -> Outcome[None]:
         """Destroy every version; the version numbers stay used."""
@@ -51,6 +46,34 @@ class KeyValue:
         return listed(
             read(await self._http.call(tenant_role(tenant), "LIST", MOUNT, "metadata", collection, tenant, pure=True))
         )
+
+
+class OwnKeyValue:
+    """The port's `OwnDocuments` on Vault."""
+
+    def __init__(self, http: VaultHttp) -> None:
+        self._http = http
+
+    async def read(self, collection: OwnCollection, name: str) -> Document | None:
+        """Return the newest version, or None when there never was one."""
+        return await _newest(self._http, SERVICE, collection, name)
+
+    async def write(self, collection: OwnCollection, name: str, data: Mapping[str, Any], cas: int) -> Outcome[int]:
+        """Write version `cas` + 1, if `cas` is the current one (0: none)."""
+        return await _next(self._http, SERVICE, data, cas, collection, name)
+
+
+async def _newest(http: VaultHttp, role: Role, *segments: str) -> Document | None:
+    answer = await http.call(role, "GET", MOUNT, "data", *segments, pure=True)
+    found = read(answer)
+    if found is None and isinstance(answer, Answer) and answer.data:
+        found = answer  # a destroyed version answers 404 with its metadata
+    return Document(found.data["data"], int(found.data["metadata"]["version"])) if found else None
+
+
+async def _next(http: VaultHttp, role: Role, data: Mapping[str, Any], cas: int, *segments: str) -> Outcome[int]:
+    body = {"data": dict(data), "options": {"cas": cas}}
+    return outcome(await http.call(role, "POST", MOUNT, "data", *segments, body=body), cas + 1)
 
 
 def listed(answer: Answer | None) -> list[str]:

@@ -61,7 +61,7 @@ def tenant(tenant_id: str) -> str:
 
 
 def service() -> str:
-    """Return the policy of the service itself: its keyed digest, its canary, the wrapping key, the registry."""
+    """Return the policy of the service itself: keyed digest, canary, wrapping key, the registry, who holds a key."""
     return _document(
         {
             **SELF,
@@ -69,6 +69,7 @@ def service() -> str:
             f"{TRANSIT}/hmac/{CANARY_KEY}/sha2-256": {"capabilities": ["update"]},
             f"{TRANSIT}/wrapping_key": {"capabilities": ["read"]},
             f"{MOUNT}/data/tenants/*": {"capabilities": ["read"]},
+            f"{MOUNT}/data/holders/*": {"capabilities": ["create", "read", "update"]},
         }
     )
 

@@ -11,6 +11,8 @@ from vault.store import unavailable
 Wanted = dict[str, frozenset[str]]
 NOTHING: Final[frozenset[str]] = frozenset()
 BINDING: Final = "0" * 32
+FINGERPRINT: Final = "0" * 64
+HOLDERS: Final = f"{MOUNT}/data/holders/{FINGERPRINT}"
 STRANGER: Final = "0" * 26
 
 
@@ -45,6 +47,7 @@ def _service(tenant: str) -> Wanted:
         f"{TRANSIT}/hmac/{CANARY_KEY}/sha2-256": frozenset(["update"]),
         f"{TRANSIT}/wrapping_key": frozenset(["read"]),
         f"{MOUNT}/data/tenants/{tenant}": frozenset(["read"]),
+        HOLDERS: frozenset(["create", "read", "update"]),
     }
     closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{key}/config"]
     closed += [f"{TRANSIT}/{way}/{key}/sha2-256" for way in ("hmac", "sign")]
@@ -59,7 +62,7 @@ def _reconciler(tenant: str) -> Wanted:
     )
     closed = [f"{MOUNT}/data/{part}/{tenant}/{BINDING}" for part in ("bindings", "credentials")]
     closed += [f"{TRANSIT}/{way}/{key}/sha2-256" for way in ("hmac", "sign")]
-    closed += [f"{TRANSIT}/keys/{key}/config"]
+    closed += [f"{TRANSIT}/keys/{key}/config", HOLDERS]
     return {**_forbidden(tenant), **own, **dict.fromkeys(closed, NOTHING)}
 
 
@@ -71,7 +74,7 @@ def _tenant(tenant: str) -> Wanted:
     own[f"{TRANSIT}/keys/{key}"] = frozenset(["create", "read", "update", "delete"])
     own |= {f"{TRANSIT}/{way}/{key}/sha2-256": frozenset(["update"]) for way in ("hmac", "sign")}
     foreign = f"{STRANGER}.{BINDING}"
-    closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{foreign}"]
+    closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{foreign}", HOLDERS]
     closed += [f"{TRANSIT}/{way}/{foreign}/sha2-256" for way in ("hmac", "sign")]
     closed += [f"{MOUNT}/data/{part}/{STRANGER}/{BINDING}" for part in ("bindings", "credentials")]
     return {**_forbidden(tenant), **own, **dict.fromkeys(closed, NOTHING)}

@@ -18,6 +18,7 @@ from vault.hashicorp import policies
 from vault.hashicorp.kv import MOUNT
 from vault.hashicorp.login import AUDIENCE, RECONCILER, SERVICE, Role, tenant_role
 from vault.hashicorp.transit import CANARY_KEY, FINGERPRINT_KEY, TRANSIT
+from vault.rules import Rules, rules_of, unknown_codes
 
 LIFE: Final = "300s"
 JWT: Final = "jwt"
@@ -28,20 +29,41 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """One tenant of the registry."""
+    """One tenant of the registry; without rules of its own the usual ones hold."""
 
     id: str
     name: str
+    rules: Rules | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return what the registry keeps of it."""
+        return {"name": self.name, **({"rules": self.rules.document()} if self.rules else {})}
 
 
 def tenants_of(path: Path) -> list[Tenant]:
-    """Read `[{"id", "name"}]`; raise ValueError or InvalidArgument for anything else."""
+    """Read `[{"id", "name", "rules"?}]`; raise ValueError or InvalidArgument for anything else."""
     entries = strict_json.loads(path.read_bytes())
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError("a list of tenants is expected")
-    if not all(set(entry) == {"id", "name"} and isinstance(entry["name"], str) for entry in entries):
-        raise ValueError("each tenant has an id and a name")
-    return [Tenant(ids.tenant_id(str(entry["id"])), entry["name"]) for entry in entries]
+    tenants = [_tenant(entry) for entry in entries]
+    if len({tenant.id for tenant in tenants}) != len(tenants):
+        raise ValueError("a tenant is named twice")
+    return tenants
+
+
+def _tenant(entry: dict[str, Any]) -> Tenant:
+    if not {"id", "name"} <= entry.keys() <= {"id", "name", "rules"} or not isinstance(entry["name"], str):
+        raise ValueError("each tenant has an id, a name and perhaps rules")
+    name = ids.tenant_id(str(entry["id"]))
+    if "rules" not in entry:
+        return Tenant(name, entry["name"])
+    try:
+        rules = rules_of(entry["rules"])
+    except ValueError as error:
+        raise ValueError(f"tenant {name}: {error}") from None
+    if unknown := unknown_codes(rules):
+        raise ValueError(f"tenant {name}: rules cannot decide {', '.join(unknown)}")
+    return Tenant(name, entry["name"], rules)
 
 
 def provision(client: hvac.Client, login_public_key: str, tenants: Sequence[Tenant], say: Say) -> None:
@@ -128,11 +150,11 @@ def _identity(client: hvac.Client, role: Role, policy: str, say: Say) -> None:
 def _register(client: hvac.Client, tenant: Tenant, say: Say) -> None:
     path = f"{MOUNT}/data/tenants/{tenant.id}"
     found = _read(client, path) or {"data": None, "metadata": {"version": 0}}
-    if found["data"] == {"name": tenant.name}:
+    if found["data"] == tenant.document():
         say(f"tenant {tenant.id}: registered already")
         return
     cas = found["metadata"]["version"]
-    client.write_data(path, data={"data": {"name": tenant.name}, "options": {"cas": cas}})
+    client.write_data(path, data={"data": tenant.document(), "options": {"cas": cas}})
     say(f"tenant {tenant.id}: registered")
 
 

@@ -1,0 +1,120 @@
+"""Own what a tenant has decided about its bindings: the form of its rules, and what holds where it decided nothing.
+
+Rules are data of the tenants' registry, which only provisioning writes. They decide no right to anything.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from common import logs
+from common.clock import Clock
+from common.errors import Unavailable
+from strongroom.types.v1.binding_pb2 import STATUS_REVOKED, Binding, TenantRules
+
+from vault.store import OwnDocuments
+
+CACHED_S: Final = 30.0
+CACHED_TENANTS: Final = 4096
+ROTATION_DAYS: Final = range(3651)
+# The findings that are an error for one tenant and a remark for another. The others mean the same to everybody.
+DECIDABLE: Final = frozenset(
+    [
+        "withdraw_enabled",
+        "withdraw_without_ip_list",
+        "transfer_enabled",
+        "unneeded_permission",
+        "ip_list_absent",
+        "egress_ip_missing",
+        "ip_list_misuse",
+        "environment_demo",
+        "keys_near_limit",
+        "account_bound_twice",
+        "key_bound_elsewhere",
+        "rotation_due",
+        "unknown_permission",
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The finding codes that are errors, sorted, and the age in days at which a credential is due (0: never)."""
+
+    errors: tuple[str, ...]
+    rotation_days: int
+
+    def document(self) -> dict[str, Any]:
+        """Return the rules as the registry keeps them."""
+        return {"errors": list(self.errors), "rotation_days": self.rotation_days}
+
+    def message(self) -> TenantRules:
+        """Return the rules as a message."""
+        return TenantRules(errors=self.errors, rotation_days=self.rotation_days)
+
+    def dated(self, binding: Binding) -> Binding:
+        """Write into `binding` when its credential is due, if it ever is, and return it."""
+        if self.rotation_days and binding.verdict.status != STATUS_REVOKED:
+            stored = binding.credential.stored_at.ToMilliseconds()
+            age = timedelta(days=self.rotation_days) // timedelta(milliseconds=1)
+            binding.credential.rotate_by.FromMilliseconds(stored + age)
+        return binding
+
+
+USUAL: Final = Rules(("withdraw_enabled", "withdraw_without_ip_list"), 0)
+
+
+def rules_of(value: object) -> Rules:
+    """Return the rules that `{"errors": [...], "rotation_days": N}` says, either of which may be left out.
+
+    Raises ValueError for another form. Codes are not checked here: see `unknown_codes`.
+    """
+    if not isinstance(value, dict) or not value.keys() <= {"errors", "rotation_days"}:
+        raise ValueError("rules have errors and rotation_days, nothing else")
+    errors, days = value.get("errors", list(USUAL.errors)), value.get("rotation_days", USUAL.rotation_days)
+    if not isinstance(errors, list) or not all(isinstance(code, str) for code in errors):
+        raise ValueError("errors is a list of finding codes")
+    if type(days) is not int or days not in ROTATION_DAYS:
+        raise ValueError(f"rotation_days is a whole number from 0 to {ROTATION_DAYS[-1]}")
+    return Rules(tuple(sorted(set(errors))), days)
+
+
+def unknown_codes(rules: Rules) -> list[str]:
+    """Return the codes that rules may not decide."""
+    return [code for code in rules.errors if code not in DECIDABLE]
+
+
+class Registry:
+    """The rules of each tenant, at most CACHED_S old; older only while the registry cannot be read."""
+
+    def __init__(self, own: OwnDocuments, clock: Clock) -> None:
+        self._own = own
+        self._clock = clock
+        self._known: dict[str, tuple[float, Rules]] = {}
+
+    async def rules(self, tenant: str) -> Rules:
+        """Return the tenant's rules; raise Unavailable when they were never read and cannot be."""
+        now, known = self._clock.monotonic(), self._known.get(tenant)
+        if known and now < known[0] + CACHED_S:
+            return known[1]
+        try:
+            found = await self._own.read("tenants", tenant)
+        except Unavailable:
+            if known is None:
+                raise
+            return known[1]
+        if len(self._known) >= CACHED_TENANTS:
+            self._known.clear()
+        read = _stored(tenant, found.data if found else None)
+        self._known[tenant] = (now, read)
+        return read
+
+
+def _stored(tenant: str, data: Mapping[str, Any] | None) -> Rules:
+    """Return the rules of a registry document; what nobody can read counts as no decision, and is told."""
+    try:
+        return rules_of((data or {}).get("rules", {}))
+    except ValueError:
+        logs.get().error("tenant_rules_unreadable", tenant=tenant)
+        return USUAL
