@@ -100,3 +100,39 @@ def test_what_was_asked_prints_no_secret_and_digests_differ_with_each_part(reque
         texts.add(asked(TENANT, request_of("k", **{**credential, field: "x" * 40})).request_text())
     assert len(texts) == 4
     assert asked(TENANT, request_of("another", **credential)).request_text() == one.request_text()
+
+
+SECRET = "5f4dcc3b5aa765d61d8327deb882cf99aabbccddeeff00112233445566778899"
+API_KEY = "bg_" + "0" * 32
+DER = "MII" + "A" * 125
+
+
+@pytest.mark.parametrize(
+    ("api_key", "secret_key", "passphrase", "clues", "hint"),
+    [
+        (API_KEY, SECRET, "Passphrase01", (), "bg_00…0000"),
+        (SECRET, API_KEY, "Passphrase01", ("secret_like_api_key",), "…"),
+        (API_KEY, "bg_" + "1" * 32, "Passphrase01", (), "bg_00…0000"),
+        (API_KEY, DER, "Passphrase01", ("secret_like_private_key",), "bg_00…0000"),
+        (API_KEY, DER + "==", "Passphrase01", ("secret_like_private_key",), "bg_00…0000"),
+        (API_KEY, DER[:-1], "Passphrase01", (), "bg_00…0000"),
+        (API_KEY, "x" + DER, "Passphrase01", (), "bg_00…0000"),
+        (API_KEY, DER + "-", "Passphrase01", (), "bg_00…0000"),
+        (API_KEY, SECRET, SECRET, ("secret_equals_passphrase",), "bg_00…0000"),
+        (SECRET, SECRET, "Passphrase01", ("secret_equals_api_key",), "…"),
+        (API_KEY, API_KEY, "Passphrase01", ("secret_equals_api_key",), "bg_00…0000"),
+        (SECRET, SECRET, SECRET, ("secret_equals_api_key", "secret_equals_passphrase"), "…"),
+        ("Passphrase01", SECRET, API_KEY, (), "…"),
+        ("k" * 20, SECRET, API_KEY, (), "kkkkk…kkkk"),
+    ],
+)
+def test_the_shape_of_the_pasted_values_gives_clues_and_the_hint_shows_nothing_of_a_secret(
+    request_of: Request, api_key: str, secret_key: str, passphrase: str, clues: tuple[str, ...], hint: str
+) -> None:
+    made = asked(TENANT, request_of(api_key=api_key, secret_key=secret_key, passphrase=passphrase))
+    assert (made.clues(), made.hint()) == (clues, hint)
+
+
+def test_an_rsa_key_gives_no_clues(request_of: Request, rsa_key: Any, pem: Callable[..., str]) -> None:
+    request = request_of(key_type=KEY_TYPE_RSA, secret_key=pem(rsa_key(2048)))
+    assert (asked(TENANT, request).clues(), asked(TENANT, request).hint()[:3]) == ((), "bg_")

@@ -50,6 +50,16 @@ async def test_a_bind_makes_a_pending_record_that_shows_a_hint_and_no_secret(
         assert secret not in str(document)
 
 
+async def test_swapped_values_leave_a_clue_in_the_record_and_no_part_of_the_secret(
+    parts: Any, actor: Actor, wanted: Wanted
+) -> None:
+    made, _ = await parts.bindings.bind(actor, wanted(api_key="5" * 64, secret_key="bg_" + "1" * 32))
+    assert (list(made.credential.clues), made.credential.api_key_hint) == (["secret_like_api_key"], "…")
+    assert (await parts.bindings.records.load(actor.tenant, made.id)).binding == made
+    document = await parts.documents.read(actor.tenant, "bindings", made.id)
+    assert "5555" not in str(document)
+
+
 async def test_a_repeat_answers_the_stored_binding_and_another_body_is_refused(
     parts: Any, actor: Actor, wanted: Wanted
 ) -> None:

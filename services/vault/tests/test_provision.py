@@ -17,6 +17,7 @@ from vault.hashicorp.provision import Tenant
 from vault.material import HmacSecret
 
 BINDING = "0" * 32
+FINGERPRINT = "0" * 64
 
 
 async def as_role(server: Any, role: Role) -> hvac.Client:
@@ -85,6 +86,10 @@ DENIED_TO_ALL = [
     ("POST", "transit/sign/{key}/sha2-256", {"input": "eA==", "signature_algorithm": "pss"}),
     ("POST", "transit/sign/{key}/sha2-256", {"input": "eA=="}),
     ("POST", "transit/sign/{key}/sha2-256", {"input": "eA==", "signature_algorithm": "pkcs1v15", "prehashed": True}),
+    ("POST", "strongroom/data/tenants/{tenant}", {"data": {}, "options": {"cas": 1}}),
+    ("POST", "strongroom/metadata/holders/" + FINGERPRINT, {}),
+    ("LIST", "strongroom/metadata/holders", {}),
+    ("LIST", "strongroom/metadata/accounts/{tenant}", {}),
     ("POST", "transit/keys/strongroom-fingerprint/config", {"deletion_allowed": True}),
     ("GET", "transit/export/hmac-key/strongroom-fingerprint", {}),
     ("PUT", "sys/policies/acl/strongroom-service", {"policy": ""}),
@@ -99,7 +104,7 @@ CASES = [
     (identity, *case)
     for identity in ("service", "reconciler", "tenant")
     for case in DENIED_TO_ALL
-    if (identity, case[0]) != ("reconciler", "LIST")  # listing names is what it is for
+    if (identity, case[:2]) != ("reconciler", ("LIST", "transit/keys"))  # listing names is what it is for
 ]
 
 
@@ -127,6 +132,22 @@ async def test_the_service_and_the_reconciler_may_neither_sign_nor_read_for_a_te
     client = await as_role(server, RECONCILER)
     assert refused(client, "LIST", f"strongroom/metadata/credentials/{tenant}")
     assert not refused(client, "LIST", "transit/keys")
+    client.adapter.close()
+
+
+async def test_only_the_service_reads_and_writes_who_holds_a_key(server: Any, tenant: str) -> None:
+    path, body = f"strongroom/data/holders/{FINGERPRINT}", {"data": {"holders": []}, "options": {"cas": 0}}
+    for role in (RECONCILER, tenant_role(tenant)):
+        client = await as_role(server, role)
+        assert refused(client, "GET", path)
+        assert refused(client, "POST", path, **body)
+        assert refused(client, "GET", f"strongroom/data/tenants/{tenant}")
+        client.adapter.close()
+    client = await as_role(server, SERVICE)
+    assert not refused(client, "POST", path, **body)
+    assert not refused(client, "GET", path)
+    assert not refused(client, "GET", f"strongroom/data/tenants/{tenant}")
+    assert refused(client, "GET", f"strongroom/data/accounts/{tenant}/1")
     client.adapter.close()
 
 
@@ -162,6 +183,11 @@ def test_the_command_prepares_a_vault_and_says_each_thing(server: Any, tmp_path:
     assert server.bao.root_token not in done.stdout
     (tmp_path / "tenants").write_text('[{"id": "../x", "name": "Bad"}]')
     assert _run(settings).returncode == 2
+    rules = [{"id": "c" * 26, "name": "Command", "rules": {"errors": ["withdraw_enable"]}}]
+    (tmp_path / "tenants").write_text(json.dumps(rules))
+    wrong = _run(settings)
+    said = f"vault: STRONGROOM_TENANTS_FILE: tenant {'c' * 26}: rules cannot decide withdraw_enable\n"
+    assert (wrong.returncode, wrong.stderr) == (2, said)
     (tmp_path / "tenants").write_text("[]")
     (tmp_path / "token").write_text("wrong")
     wrong = _run(settings)

@@ -29,12 +29,20 @@ from common.errors import (
 from common.rpc.client import call, channel, stream
 from common.rpc.tls import Identity
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from strongroom.types.v1.binding_pb2 import STATUS_CONNECTED, STATUS_REVOKED, Verdict
+from strongroom.types.v1.binding_pb2 import (
+    ENVIRONMENT_LIVE,
+    STATUS_CONNECTED,
+    STATUS_REVOKED,
+    Account,
+    TenantRules,
+    Verdict,
+)
 from strongroom.vault.v1 import binding_store_pb2 as pb
 from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreStub
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest
 from strongroom.vault.v1.signer_pb2_grpc import SignerStub
 from vault import audit
+from vault.rules import Rules
 
 
 class VaultProcess(Child):
@@ -162,6 +170,45 @@ async def test_a_key_is_bound_described_listed_signed_for_and_revoked(
     for secret in (parts.api_key, parts.secret_key, parts.passphrase, headers["ACCESS-SIGN"], token.split(".")[2]):
         for form in (secret, secret.encode().hex(), base64.b64encode(secret.encode()).decode(), quote(secret, safe="")):
             assert form not in said
+
+
+async def test_a_worker_enrols_and_learns_the_tenants_rules_which_date_every_answer(
+    world: World, connect: Any, server: Any, request_of: Any
+) -> None:
+    tenant = server.tenant(Rules(("transfer_enabled",), 90))
+    token, gateway = bearer(world, tenant), BindingStoreStub(connect("gateway"))
+    worker = BindingStoreStub(connect("worker"))
+    bound = [(await call(gateway.Bind, request_of(), timeout_s=5, authorization=token)).binding for _ in range(2)]
+    enrolled = [
+        await call(
+            worker.Enroll,
+            pb.EnrollRequest(binding_id=one.id, tenant_id=tenant, uid="1", environment=ENVIRONMENT_LIVE),
+            timeout_s=5,
+        )
+        for one in bound
+    ]
+    assert [(list(one.siblings), one.keys_bound, one.joined) for one in enrolled] == [
+        ([], 1, True),
+        ([bound[0].id], 2, True),
+    ]
+    assert enrolled[0].rules == TenantRules(errors=["transfer_enabled"], rotation_days=90)
+    name = bound[0].id
+    verdict = Verdict(status=STATUS_CONNECTED, account=Account(uid="1"))
+    asked = pb.TransitionRequest(binding_id=name, tenant_id=tenant, expected_revision=1, verdict=verdict)
+    many = pb.DescribeManyRequest(tenant_id=tenant, binding_ids=[name])
+    answers = [
+        bound[0],
+        (await call(worker.Transition, asked, timeout_s=5)).binding,
+        (await call(gateway.Describe, pb.DescribeRequest(binding_id=name), timeout_s=5, authorization=token)).binding,
+        (await call(gateway.List, pb.ListRequest(limit=10), timeout_s=5, authorization=token)).bindings[0],
+        (await call(worker.DescribeMany, many, timeout_s=5)).bindings[0],
+    ]
+    assert {one.credential.rotate_by.seconds - one.credential.stored_at.seconds for one in answers} <= {90 * 86400}
+    stored = server.admin.read(f"strongroom/data/bindings/{tenant}/{name}")["data"]["data"]
+    assert "rotate_by" not in stored["binding"]["credential"]
+    await call(gateway.Revoke, pb.RevokeRequest(binding_id=name), timeout_s=5, authorization=token)
+    left = server.admin.read(f"strongroom/data/accounts/{tenant}/1")["data"]["data"]
+    assert left == {"members": {bound[1].id: "live"}}, "a revocation takes the binding out"
 
 
 async def test_only_the_named_workloads_may_call(world: World, connect: Any, tenant: str, request_of: Any) -> None:

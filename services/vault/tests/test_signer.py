@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from common.errors import BindingRevoked, NotFound, PolicyRefused, Unavailable
+from common.errors import BindingRevoked, InvalidArgument, NotFound, PolicyRefused, Unavailable
 from common.secret import Secret
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -112,6 +112,46 @@ async def test_the_answer_carries_the_bytes_that_were_signed_and_all_headers(
     }
     plain = await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO))
     assert "paptrading" not in {header.name for header in plain.headers}
+
+
+@pytest.mark.parametrize("offset", [-86_400_000, -7_000, 7_000, 86_400_000])
+async def test_a_corrected_clock_is_signed_told_and_kept_in_the_audit(
+    parts: Any, worker: Actor, wanted: Callable[..., Asked], clock: Any, offset: int
+) -> None:
+    made, _ = await parts.bindings.bind(worker, wanted())
+    before = int(clock.unix() * 1000)
+    signed = await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO, clock_offset_ms=offset))
+    assert before + offset <= signed.stamped_at_ms <= int(clock.unix() * 1000) + offset
+    headers = {header.name: header.value for header in signed.headers}
+    assert headers["ACCESS-TIMESTAMP"] == str(signed.stamped_at_ms)
+    expected = await parts.keys.sign(
+        worker.tenant, made.id, KEY_TYPE_HMAC, f"{signed.stamped_at_ms}GET{signed.target}".encode()
+    )
+    assert headers["ACCESS-SIGN"] == expected.value
+    intent = next(line for line in reversed(_lines(parts)) if line["phase"] == "intent")
+    assert intent["clock_offset_ms"] == offset
+
+
+async def test_an_uncorrected_stamp_is_told_too_and_leaves_the_audit_as_it_was(
+    parts: Any, worker: Actor, wanted: Callable[..., Asked], clock: Any
+) -> None:
+    made, _ = await parts.bindings.bind(worker, wanted())
+    before = int(clock.unix() * 1000)
+    signed = await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO))
+    assert before <= signed.stamped_at_ms <= int(clock.unix() * 1000)
+    assert not any("clock_offset_ms" in line for line in _lines(parts))
+
+
+@pytest.mark.parametrize("offset", [-86_400_001, 86_400_001, 2**63 - 1, -(2**63)])
+async def test_a_correction_beyond_a_day_is_refused_and_nothing_is_signed(
+    parts: Any, worker: Actor, wanted: Callable[..., Asked], offset: int
+) -> None:
+    made, _ = await parts.bindings.bind(worker, wanted())
+    lines = len(_lines(parts))
+    with pytest.raises(InvalidArgument) as refused:
+        await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO, clock_offset_ms=offset))
+    assert refused.value.extra == {"field": "clock_offset_ms"}
+    assert not any(line["action"] == "sign" for line in _lines(parts)[lines - 1 :])
 
 
 async def test_the_audit_tells_who_had_what_signed_and_keeps_no_secret(

@@ -24,6 +24,10 @@ from vault.material import FIELD, PEM_MARK, HmacSecret, Material, rsa_private_ke
 
 VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
 FIELDS: Final = frozenset(["api_key", "secret_key", "passphrase"])
+KEY_MARK: Final = "bg_"  # how every API key of Bitget begins
+DER_BASE64: Final = re.compile(r"MII[A-Za-z0-9+/]{125,}={0,2}")  # how a key in DER begins, and its least length
+SHORT_KEY: Final = 20  # of less, nine characters would show too much, were it a passphrase
+SECRET_IN_PLACE: Final = frozenset(["secret_like_api_key", "secret_equals_api_key"])
 SCOPES: Final = frozenset([SCOPE_SPOT, SCOPE_FUTURES])
 
 
@@ -60,9 +64,25 @@ class Asked:
         }
         return b"bind:" + json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
 
+    def clues(self) -> tuple[str, ...]:
+        """Return what the shape of the pasted values suggests, sorted; it may explain a refusal and never makes one."""
+        if not isinstance(self.material, HmacSecret):
+            return ()
+        api_key, secret = self.api_key.reveal(), self.material.text.reveal()
+        seen = {
+            "secret_like_api_key": secret.startswith(KEY_MARK) and not api_key.startswith(KEY_MARK),
+            "secret_like_private_key": DER_BASE64.fullmatch(secret) is not None,
+            "secret_equals_passphrase": secret == self.passphrase.reveal(),
+            "secret_equals_api_key": secret == api_key,
+        }
+        return tuple(sorted(clue for clue, holds in seen.items() if holds))
+
     def hint(self) -> str:
-        """Return the first five and last four characters of the API key."""
+        """Return the first five and last four characters of the API key; nothing of what may be the secret key."""
         plain = self.api_key.reveal()
+        foreign = len(plain) < SHORT_KEY or not SECRET_IN_PLACE.isdisjoint(self.clues())
+        if foreign and not plain.startswith(KEY_MARK):
+            return "…"
         return f"{plain[:5]}…{plain[-4:]}"
 
 

@@ -210,7 +210,7 @@ class Bindings:
         )
         binding.exchange = asked.exchange  # type: ignore[assignment]  # checked numbers of the enums
         binding.scopes.extend(asked.scopes)  # type: ignore[arg-type]
-        info = CredentialInfo(version=1, api_key_hint=asked.hint(), stored_at=now)
+        info = CredentialInfo(version=1, api_key_hint=asked.hint(), stored_at=now, clues=asked.clues())
         info.key_type = asked.material.key_type  # type: ignore[assignment]
         binding.credential.CopyFrom(info)
         return Record(binding, fingerprint, digest)

@@ -1,6 +1,7 @@
 """Own the oracle: a structured request that policy allows becomes a signed one, with a record of it on disk first.
 
-It never signs a text, never trusts a caller's clock, and reveals the passphrase only into the header that carries it.
+It never signs a text, stamps with its own clock (which a caller may correct within bounds), and reveals the passphrase
+only into the header that carries it.
 """
 
 import asyncio
@@ -8,7 +9,7 @@ import hashlib
 from typing import Final
 
 from common.clock import Clock
-from common.errors import BindingRevoked, Internal
+from common.errors import BindingRevoked, Internal, InvalidArgument
 from common.ids import binding_id
 from common.secret import Secret
 from strongroom.vault.v1.signer_pb2 import Header, SignRequest, SignResponse
@@ -20,6 +21,7 @@ from vault.policy import Policy
 from vault.records import Record, Records
 from vault.store import Documents, Keys, Signature
 
+CLOCK_LIMIT_MS: Final = 24 * 3600 * 1000  # a clock further off is to be repaired, not corrected
 LOCALE: Final = "en-US"  # keeps the exchange's error texts stable
 
 
@@ -37,16 +39,25 @@ class Signer:
     async def sign(self, actor: Actor, request: SignRequest) -> SignResponse:
         """Return the exact bytes to send.
 
-        Raises PolicyRefused with the rule, NotFound, BindingRevoked, Unavailable; nothing is signed then.
+        Raises PolicyRefused with the rule, InvalidArgument, NotFound, BindingRevoked, Unavailable; nothing is signed
+        then.
         """
-        binding = binding_id(request.binding_id)
+        binding, offset = binding_id(request.binding_id), request.clock_offset_ms
+        if abs(offset) > CLOCK_LIMIT_MS:
+            raise InvalidArgument("clock_offset", "The correction must be within a day.", field="clock_offset_ms")
         wanted = canonical(request.request, self._policy.camel_case_paths)
         self._policy.check(wanted)
         record, credential = await self._usable(actor.tenant, binding)
         digest = hashlib.sha256(wanted.unstamped()).hexdigest()
-        facts = {"method": wanted.method, "path": wanted.path, "rule": "verification_read", "request_digest": digest}
+        facts: dict[str, str | int] = {
+            "method": wanted.method,
+            "path": wanted.path,
+            "rule": "verification_read",
+            "request_digest": digest,
+            **({"clock_offset_ms": offset} if offset else {}),
+        }
         async with self._audit.action(actor, "sign", binding, **facts) as told:
-            timestamp = int(self._clock.unix() * 1000)
+            timestamp = int(self._clock.unix() * 1000) + offset
             key_type = record.binding.credential.key_type
             signature = await self._keys.sign(actor.tenant, binding, key_type, wanted.prehash(timestamp))
             if signature is None:
@@ -96,4 +107,5 @@ def _response(
         headers=[Header(name=name, value=value) for name, value in headers.items()],
         body=wanted.body,
         credential_version=record.binding.credential.version,
+        stamped_at_ms=timestamp,
     )
