@@ -18,6 +18,7 @@ from verifier.bitget import probe
 from verifier.bitget.budget import Caller, LocalBudget
 from verifier.bitget.client import BitgetClient, open_session
 from verifier.bitget.codes import ExchangeFailure, Group
+from verifier.enrolment import Enrolment
 
 Answer = Callable[[web.Request], web.StreamResponse]
 CALLER = Caller("t" * 26, "a" * 32)
@@ -39,7 +40,7 @@ async def _exchange(answer: Answer) -> AsyncIterator[tuple[BitgetClient, list[we
         yield BitgetClient(session, f"http://127.0.0.1:{server.port}", LocalBudget(clock), clock), received
 
 
-async def _sign(request: ExchangeRequest, demo: bool) -> SignResponse:
+async def _sign(request: ExchangeRequest, demo: bool, offset_ms: int) -> SignResponse:
     target = "/api/v2/spot/trade/unfilled-orders?limit=100&symbol=%24ALTUSDT%2B%20%E9%BE%99"
     headers = [Header(name="ACCESS-KEY", value="bg_key"), Header(name="ACCESS-SIGN", value="c2ln+/=")]
     return SignResponse(method=request.method, target=target, headers=headers)
@@ -141,6 +142,9 @@ class _Scripted:
     async def once(self, path: str) -> Any:
         return self._other
 
+    def known_as(self, uid: str) -> None:
+        assert isinstance(uid, str)
+
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(info=ODD, other=JSON | ODD | st.lists(ODD, max_size=3), classic=st.booleans())
@@ -149,8 +153,10 @@ def test_no_shape_of_an_answer_breaks_a_verdict(info: Any, other: Any, classic: 
 
     async def run() -> None:
         facts = await probe.probe(_Scripted(info, other, classic), set(scopes), 0)  # type: ignore[arg-type]
-        reached = verdict.of_facts(Binding(scopes=scopes), facts, ("203.0.113.10",))
-        assert reached.SerializeToString()
+        binding = Binding(scopes=scopes)
+        binding.verdict.CopyFrom(verdict.of_facts(binding, facts, Enrolment(), ("203.0.113.10",), 0.0))
+        assert binding.verdict.SerializeToString()
+        assert verdict.of_facts(binding, facts, Enrolment(), ("203.0.113.10",), 0.0) == binding.verdict
 
     try:
         asyncio.run(run())

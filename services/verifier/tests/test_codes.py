@@ -5,8 +5,8 @@ import re
 import pytest
 from strongroom.types.v1 import binding_pb2 as types
 from verifier import findings
-from verifier.bitget.client import relayable
 from verifier.bitget.codes import CODES, DEFINITE, ExchangeFailure, Group, meaning
+from verifier.bitget.reply import relayable
 
 DOCUMENTED = (
     "40001 40002 40003 40011 40004 40005 40008 40006 40007 40009 40010 40012 40036 40013 40026 25006 25007 40014 "
@@ -67,14 +67,14 @@ def test_every_reason_has_a_finding_of_its_name() -> None:
 @pytest.mark.parametrize("code", sorted(CODES))
 def test_every_code_can_be_told(code: str) -> None:
     failure = ExchangeFailure(CODES[code], "GET /x", code, "said", "198.51.100.7")
-    finding = failure.finding("203.0.113.10")
+    finding = failure.finding(("203.0.113.10",))
     assert all((finding.title, finding.detail, finding.remedy))
     assert not re.search(r"[{}]", finding.title + finding.detail + finding.remedy)
     assert finding.evidence.exchange_code == code
 
 
 def test_the_ip_finding_names_the_address_seen_and_those_to_add() -> None:
-    finding = ExchangeFailure(CODES["40018"], "GET /x", "40018", "", "198.51.100.7").finding("203.0.113.10")
+    finding = ExchangeFailure(CODES["40018"], "GET /x", "40018", "", "198.51.100.7").finding(("203.0.113.10",))
     assert "198.51.100.7" in finding.detail
     assert "203.0.113.10" in finding.remedy
 

@@ -21,7 +21,7 @@ FAULTS: list[dict[str, Any]] = [
     {"kind": "error", "status": 400, "code": "40010"},
     {"kind": "error", "status": 400, "code": "49999"},
     {"kind": "error", "status": 400, "code": "40085", "path": "/api/v3/account/info"},
-    {"kind": "clock", "seconds": 120},
+    {"kind": "error", "status": 400, "code": "40008"},
 ]
 
 
@@ -63,18 +63,6 @@ async def test_a_slow_exchange_is_given_up_after_its_time(bench: Any) -> None:
     assert not outcome.verified
     assert time.monotonic() - started < 8
     assert bench.vault.records[binding.id].verdict.status == types.STATUS_PENDING
-
-
-async def test_a_clock_that_differs_is_measured_and_told(bench: Any) -> None:
-    bench.fault(kind="clock", seconds=3600)
-    binding = bench.vault.bind(bench.exchange.named("unified-trader"))
-    await bench.verify(binding)
-    finding = (await bench.status.read(binding.tenant_id, binding.id)).observation.stale_finding
-    assert finding.code == "clock_skew"
-    assert finding.actor == types.ACTOR_OPERATOR
-    assert "+3600" in finding.detail
-    assert finding.evidence.exchange_code == "40008"
-    assert sum(seen.target == "/api/v2/public/time" for seen in bench.exchange.log) == 1
 
 
 async def test_an_unknown_code_is_shown_as_it_is(bench: Any) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from strongroom.types.v1.binding_pb2 import ANSWER_NO, ANSWER_UNKNOWN, ANSWER_YES
-from verifier.bitget import models, permissions
+from verifier.bitget import addresses, models, permissions
 from verifier.bitget.models import KeyInfo
 
 YES, NO, UNKNOWN = ANSWER_YES, ANSWER_NO, ANSWER_UNKNOWN
@@ -102,7 +102,7 @@ def test_read_only_is_said_only_when_it_is_certain(tokens: tuple[str, ...], perm
     ],
 )
 def test_ip_lists_of_every_shape(value: Any, expected: tuple[str, ...] | None) -> None:
-    assert models.addresses(value) == expected
+    assert addresses.listed(value) == expected
 
 
 @pytest.mark.parametrize(

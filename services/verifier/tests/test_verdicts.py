@@ -239,7 +239,7 @@ async def test_a_key_that_worked_and_is_deleted_is_disconnected(bench: Any) -> N
     binding = bench.vault.bind(account)
     await bench.verify(binding)
     bench.exchange.accounts.pop(account.api_key)
-    await bench.verify(binding)
+    await bench.settled(binding)
     verdict = bench.vault.records[binding.id].verdict
     assert _words(verdict) == ("disconnected", "key_deleted")
     assert _codes(verdict) == ["key_deleted"]
@@ -254,8 +254,9 @@ async def test_a_proven_key_loses_its_secret_only_when_a_repeat_agrees(bench: An
     await bench.verify(binding)
     bench.vault.credentials[binding.id].secret_key = SECRET
     first = await bench.verify(binding)
-    assert first.attempt == 1
+    assert (first.verified, first.reply, first.next_s) == (False, False, 5)
     assert _words(bench.vault.records[binding.id].verdict)[0] == "connected"
+    bench.clock.ahead = 5
     second = await bench.verify(binding)
     assert second.verified
     assert _words(bench.vault.records[binding.id].verdict) == ("disconnected", "invalid_secret")

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
 
@@ -34,12 +34,13 @@ class Template:
         )
 
 
-def _load() -> dict[str, Template]:
-    tables = tomllib.loads(files("verifier").joinpath("findings.toml").read_text(encoding="utf-8"))
+def _templates(tables: Mapping[str, Any]) -> dict[str, Template]:
     return {code: Template(code=code, **words) for code, words in tables.items()}
 
 
-TEMPLATES: Final = _load()
+_TABLES: Final = tomllib.loads(files("verifier").joinpath("findings.toml").read_text(encoding="utf-8"))
+NOTES: Final = _templates(_TABLES.pop("note"))
+TEMPLATES: Final = _templates(_TABLES)
 
 
 def make(code: str, evidence: Evidence | None = None, **facts: str) -> Finding:
@@ -47,9 +48,9 @@ def make(code: str, evidence: Evidence | None = None, **facts: str) -> Finding:
     return TEMPLATES[code].fill(evidence, facts)
 
 
-def reworded(code: str, words: Mapping[str, Any]) -> Template:
-    """Return the template of `code` with some of its words replaced."""
-    return replace(TEMPLATES[code], **words)
+def note(code: str, evidence: Evidence | None = None, **facts: str) -> Finding:
+    """Return the note `code`: what was noticed and proves nothing about the key."""
+    return NOTES[code].fill(evidence, facts)
 
 
 def evidence(endpoint: str, code: str = "", message: str = "") -> Evidence:

@@ -1,6 +1,6 @@
 """Own which kinds of strategy can run with a key, and why not. Only a requested scope can make one available."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
 from strongroom.types.v1.binding_pb2 import SCOPE_FUTURES, SCOPE_SPOT, Binding, Scope, Strategy
@@ -17,6 +17,7 @@ SCOPES: Final = {
 }
 NO_BALANCE: Final = "There is no balance for it yet."
 NOT_OFFERED: Final = "Bitget does not offer this product to the account."
+NOT_TOLD: Final = "It could not be read yet whether Bitget offers this product to the account."
 NO_KEY: Final = "The key does not work at the moment."
 READ_ONLY: Final = "The key is read-only."
 
@@ -33,10 +34,11 @@ def none_available(scopes: Iterable[Scope.ValueType]) -> list[Strategy]:
 def of_facts(binding: Binding, facts: Facts) -> list[Strategy]:
     """Return every strategy with its reasons. Missing funds are a reason to tell, not one that stops a strategy."""
     earlier = {strategy.id: strategy.reasons for strategy in binding.verdict.strategies}
-    return [_strategy(name, binding, facts, earlier.get(name, ())) for name in SCOPES]
+    working = {strategy.id for strategy in binding.verdict.strategies if strategy.available}
+    return [_strategy(name, binding, facts, earlier.get(name, ()), working) for name in SCOPES]
 
 
-def _strategy(name: str, binding: Binding, facts: Facts, earlier: Sequence[str]) -> Strategy:
+def _strategy(name: str, binding: Binding, facts: Facts, earlier: Sequence[str], working: Container[str]) -> Strategy:
     scope, product = SCOPES[name], facts.products.get(name, Product())
     if scope not in binding.scopes:
         return Strategy(id=name, reasons=[_not_requested(scope)])
@@ -48,6 +50,8 @@ def _strategy(name: str, binding: Binding, facts: Facts, earlier: Sequence[str])
     # What could not be read this time is as it was: a hiccup must not look like a change.
     if product.offered is False or (product.offered is None and NOT_OFFERED in earlier):
         blocking.append(NOT_OFFERED)
+    elif product.offered is None and product.doubtful and name not in working:
+        blocking.append(NOT_TOLD)
     if blocking:
         return Strategy(id=name, reasons=blocking)
     empty = product.funded is False or (product.funded is None and NO_BALANCE in earlier)

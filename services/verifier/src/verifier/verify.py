@@ -3,22 +3,23 @@
 Every step can be repeated: a second run of the same job finds the record as it should be and changes nothing.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 from common import logs
 from common.clock import Clock, timestamp
 from common.errors import Aborted, BindingRevoked, NotFound, StrongroomError
-from google.protobuf.timestamp_pb2 import Timestamp
 from strongroom.types.v1 import binding_pb2
-from strongroom.types.v1.binding_pb2 import STATUS_REVOKED, Binding, Observation, Verdict
+from strongroom.types.v1.binding_pb2 import STATUS_PENDING, STATUS_REVOKED, Binding, Observation, Verdict
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignResponse
 
-from verifier import verdict
+from verifier import confirmation, enrolment, observe, verdict
 from verifier.bitget.budget import Caller
 from verifier.bitget.client import BitgetClient
 from verifier.bitget.codes import ExchangeFailure
 from verifier.bitget.probe import Facts, probe
 from verifier.bitget.reads import Reads
+from verifier.enrolment import Enrolment
 from verifier.jobs import Job, Outcome
 from verifier.schedule import Schedule
 from verifier.status import Status
@@ -26,6 +27,15 @@ from verifier.vault_client import Vault
 
 TRANSITION_TRIES: Final = 3
 Answer = Facts | ExchangeFailure
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """What is known of the account; `also` are bindings whose verdicts it outdates, `late` asks again soon."""
+
+    enrolment: Enrolment
+    also: tuple[str, ...] = ()
+    late: bool = False
 
 
 class Verification:
@@ -55,6 +65,8 @@ class Verification:
         """
         try:
             return await self._verify(job, started_ms)
+        except BindingRevoked:
+            return await self._ended(await self._vault.describe(job.tenant, job.binding))
         except NotFound:
             await self._status.forget(job.tenant, job.binding)
             return Outcome(verified=False)
@@ -63,41 +75,61 @@ class Verification:
             return self._again(job, verified=False)
 
     async def _verify(self, job: Job, started_ms: int) -> Outcome:
+        """Ask, then judge what is definite; what is not, or not yet, leaves the record as it is."""
         binding = await self._vault.describe(job.tenant, job.binding)
         if _revoked(binding):
             return await self._ended(binding)
-        try:
-            answer = await self._ask(binding)
-        except BindingRevoked:
-            return await self._ended(await self._vault.describe(job.tenant, job.binding))
+        answer = await self._ask(binding)
         before = (await self._status.read(job.tenant, job.binding)).observation
-        if isinstance(answer, ExchangeFailure) and not verdict.definite(binding, answer, before):
-            outcome = self._again(job, verified=False)
-            observation = self._unanswered(before, answer, outcome)
+        now = self._clock.unix()
+        if isinstance(answer, ExchangeFailure) and not confirmation.definite(answer):
+            outcome, seen = self._again(job, verified=False), observe.unanswered(before, answer, self._egress)
+        elif isinstance(answer, ExchangeFailure) and not confirmation.counts(binding, answer, before, now):
+            outcome, seen = self._look_again(binding, answer, before, now), observe.unconfirmed(before, confirmation.word(binding, answer), answer)
         else:
-            binding = await self._record(job, binding, answer)
+            first, enrolled = binding.verdict.status == STATUS_PENDING, await self._enrolled(binding, answer)
+            binding = await self._record(job, binding, answer, enrolled.enrolment)
             if _revoked(binding):
                 return await self._ended(binding)
-            outcome = self._planned(job, binding, answer)
-            observation = self._observation(before, answer, outcome)
-        await self._publish(binding, observation, started_ms)
+            outcome = self._planned(job, binding, answer, enrolled, first=first)
+            seen = observe.judged(before, answer, now)
+        await self._publish(binding, seen, outcome, started_ms)
         return outcome
 
     async def _ask(self, binding: Binding) -> Answer:
-        async def sign(request: ExchangeRequest, demo: bool) -> SignResponse:
-            return await self._vault.sign(binding.tenant_id, binding.id, request, demo)
+        async def sign(request: ExchangeRequest, demo: bool, offset_ms: int) -> SignResponse:
+            return await self._vault.sign(binding.tenant_id, binding.id, request, demo, offset_ms)
 
         caller = Caller(binding.tenant_id, binding.verdict.account.uid or binding.id)
         reads = Reads(self._exchange, caller, sign, self._clock, self._schedule.uniform, demo=False)
         try:
             return await probe(reads, set(binding.scopes), binding.verdict.environment)
         except ExchangeFailure as failure:
+            if failure.unpublished(self._egress):
+                logs.get().error("egress_unpublished", binding=binding.id, address=failure.address)
             return failure
 
-    async def _record(self, job: Job, binding: Binding, answer: Answer) -> Binding:
+    async def _enrolled(self, binding: Binding, answer: Answer) -> Enrolled:
+        """Tell the vault service whose key this is and learn what it knows; without it, what was known stays."""
+        known = Enrolled(enrolment.remembered(binding.verdict))
+        if isinstance(answer, ExchangeFailure) or verdict.another_account(binding, answer):
+            return known
+        uid = verdict.account_id(binding, answer)
+        if not uid:
+            return known
+        try:
+            told = await self._vault.enroll(binding.tenant_id, binding.id, uid, answer.environment)
+        except (BindingRevoked, NotFound):
+            raise
+        except StrongroomError as error:
+            logs.get().warning("enrolment_put_off", binding=binding.id, kind=error.kind, reason=error.reason)
+            return Enrolled(known.enrolment, late=True)
+        return Enrolled(enrolment.told(told), tuple(told.siblings) if told.joined else ())
+
+    async def _record(self, job: Job, binding: Binding, answer: Answer, known: Enrolment) -> Binding:
         """Bring the record to the verdict by check-and-set; when it changed meanwhile, judge again on what it says."""
         for _ in range(TRANSITION_TRIES):
-            reached = self._judge(binding, answer)
+            reached = self._judge(binding, answer, known)
             if _revoked(binding) or binding.verdict == reached:
                 return binding
             try:
@@ -106,52 +138,38 @@ class Verification:
                 binding = await self._vault.describe(job.tenant, job.binding)
         raise Aborted()
 
-    def _judge(self, binding: Binding, answer: Answer) -> Verdict:
+    def _judge(self, binding: Binding, answer: Answer, known: Enrolment) -> Verdict:
         if isinstance(answer, ExchangeFailure):
             return verdict.of_failure(binding, answer, self._egress)
-        return verdict.of_facts(binding, answer, self._egress)
+        if verdict.another_account(binding, answer):
+            return verdict.of_another_account(binding, answer)
+        return verdict.of_facts(binding, answer, known, self._egress, self._clock.unix())
 
-    def _again(self, job: Job, *, verified: bool) -> Outcome:
-        return Outcome(verified, self._schedule.after_failure(job.attempt), job.attempt + 1)
+    def _again(self, job: Job, *, verified: bool, also: tuple[str, ...] = ()) -> Outcome:
+        return Outcome(verified, self._schedule.after_failure(job.attempt), job.attempt + 1, also=also)
 
-    def _planned(self, job: Job, binding: Binding, answer: Answer) -> Outcome:
-        """Plan the next verification; soon, if balances are still to be had."""
-        if isinstance(answer, Facts) and answer.hiccup:
-            return self._again(job, verified=True)
-        return Outcome(verified=True, next_s=self._schedule.after_verdict(binding, self._clock.unix()))
+    def _look_again(
+        self, binding: Binding, failure: ExchangeFailure, before: Observation | None, now: float
+    ) -> Outcome:
+        """Plan the look that may confirm a refusal; one that is planned already is not put off by looking early."""
+        delay = confirmation.planned(binding, failure, before, now) or self._schedule.after_refusal(binding, now)
+        return Outcome(verified=False, next_s=delay, attempt=1, reply=False)
 
-    def _observation(self, before: Observation | None, answer: Answer, outcome: Outcome) -> Observation:
-        """Return what was observed; balances that could not be read for a passing reason stay as they were."""
-        now = self._clock.unix()
-        observation = Observation(last_verified_at=timestamp(now), next_verification_at=self._next(outcome))
-        if isinstance(answer, ExchangeFailure):
-            return observation
-        if answer.balances is not None:
-            observation.balances.CopyFrom(answer.balances)
-            observation.balances.as_of.CopyFrom(timestamp(now))
-        elif answer.hiccup and before is not None and before.HasField("balances"):
-            observation.balances.CopyFrom(before.balances)
-        return observation
-
-    def _unanswered(self, before: Observation | None, failure: ExchangeFailure, outcome: Outcome) -> Observation:
-        """Return what was observed before, as stale, with what kept the exchange from answering."""
-        observation = Observation()
-        if before is not None:
-            observation.CopyFrom(before)
-        observation.stale = True
-        observation.stale_finding.CopyFrom(failure.finding(", ".join(self._egress)))
-        observation.next_verification_at.CopyFrom(self._next(outcome))
-        return observation
-
-    def _next(self, outcome: Outcome) -> Timestamp:
-        return timestamp(self._clock.unix() + (outcome.next_s or 0.0))
+    def _planned(self, job: Job, binding: Binding, answer: Answer, enrolled: Enrolled, *, first: bool) -> Outcome:
+        """Plan the next verification; soon, if something is still to be had."""
+        if enrolled.late or (isinstance(answer, Facts) and answer.hiccup):
+            return self._again(job, verified=True, also=enrolled.also)
+        delay = self._schedule.after_verdict(binding, self._clock.unix(), first=first)
+        return Outcome(verified=True, next_s=delay, also=enrolled.also)
 
     async def _ended(self, binding: Binding) -> Outcome:
         await self._status.recorded(binding)
         return Outcome(verified=False)
 
-    async def _publish(self, binding: Binding, observation: Observation, started_ms: int) -> None:
-        changed = await self._status.observed(binding, observation, started_ms)
+    async def _publish(self, binding: Binding, seen: Observation, outcome: Outcome, started_ms: int) -> None:
+        seen = observe.with_clock(seen, self._exchange.time.skew_s)
+        seen.next_verification_at.CopyFrom(timestamp(self._clock.unix() + (outcome.next_s or 0.0)))
+        changed = await self._status.observed(binding, seen, started_ms)
         logs.get().info(
             "verified",
             tenant=binding.tenant_id,
@@ -159,7 +177,7 @@ class Verification:
             revision=binding.revision,
             state=binding_pb2.Status.Name(binding.verdict.status),
             reason=binding_pb2.Reason.Name(binding.verdict.reason),
-            outcome="stale" if observation.stale else "verdict",
+            outcome="stale" if seen.stale else "verdict" if outcome.reply else "unconfirmed",
             count=int(changed),
         )
 

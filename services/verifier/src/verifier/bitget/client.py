@@ -1,24 +1,26 @@
 """Own the calls to Bitget: the bytes that were signed are the bytes sent, and every answer is data or one failure.
 
-Never logs a body or a header, follows no redirect, keeps no cookie, and never relays a text that repeats what we sent.
+Never logs a body or a header, follows no redirect, keeps no cookie.
 """
 
-import json
-import re
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
 import yarl
-from common import logs, strict_json
+from common import logs
 from common.clock import Clock
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, QueryParameter, SignResponse
 
-from verifier.bitget import codes
+from verifier.bitget import codes, reply
 from verifier.bitget.budget import Budget, Caller
+from verifier.bitget.clock import ExchangeClock, Reading, Stamp
 from verifier.bitget.codes import ExchangeFailure, Group
+from verifier.bitget.reply import Reply
 
-Sign = Callable[[ExchangeRequest, bool], Awaitable[SignResponse]]
+# Signs a request, for demo or not, with so many milliseconds added to the signer's time.
+Sign = Callable[[ExchangeRequest, bool, int], Awaitable[SignResponse]]
 Query = Sequence[tuple[str, str]]
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=5, connect=2)
@@ -27,8 +29,7 @@ CONNECTIONS: Final = 64
 TIME_PATH: Final = "/api/v2/public/time"
 # Headers whose values are not ours alone; every other value we send must not come back in a message.
 PLAIN_HEADERS: Final = frozenset(("content-type", "locale", "paptrading"))
-_CODE: Final = re.compile(r"[A-Za-z0-9_-]{1,16}")
-_ADDRESS: Final = re.compile(r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b")
+TIME_TRIES: Final = 3
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -41,6 +42,15 @@ def open_session() -> aiohttp.ClientSession:
     )
 
 
+class _TimeRefused(Exception):
+    """The exchange refused the time of a request."""
+
+    def __init__(self, failure: ExchangeFailure, stamp: Stamp) -> None:
+        super().__init__(failure.code)
+        self.failure = failure
+        self.stamp = stamp
+
+
 class BitgetClient:
     """Make single calls to one base URL (http or https, without a trailing slash)."""
 
@@ -49,50 +59,87 @@ class BitgetClient:
         self._base = base_url.rstrip("/")
         self._budget = budget
         self._clock = clock
+        self.time = ExchangeClock(clock)
 
     async def get(self, caller: Caller, sign: Sign, path: str, query: Query, demo: bool) -> Any:
-        """Return the `data` of one signed read; raise ExchangeFailure, or what `sign` raises."""
+        """Return the `data` of one signed read; raise ExchangeFailure, or what `sign` raises.
+
+        A request waits for its turn before it is signed, so that its time is fresh. When its time is refused and a
+        correction helps, it is signed and sent once more.
+        """
+        for tries in range(1, TIME_TRIES + 1):
+            try:
+                return await self._signed(caller, sign, path, query, demo)
+            except _TimeRefused as refused:
+                changed = await self.time.refused(refused.stamp, partial(self._reading, caller))
+                if not changed or tries == TIME_TRIES:
+                    raise self._told(refused.failure) from None
+        raise AssertionError
+
+    async def _signed(self, caller: Caller, sign: Sign, path: str, query: Query, demo: bool) -> Any:
+        endpoint = f"GET {path}"
         parameters = [QueryParameter(name=name, value=value) for name, value in query]
-        signed = await sign(ExchangeRequest(method="GET", path=path, query=parameters), demo)
-        return await self._send(caller, f"GET {path}", signed)
-
-    async def skew(self, caller: Caller) -> float:
-        """Return by how many seconds Bitget's clock is ahead of ours; raise ExchangeFailure."""
-        started = self._clock.unix()
-        data = await self._send(caller, f"GET {TIME_PATH}", SignResponse(method="GET", target=TIME_PATH))
-        try:
-            return int(data["serverTime"]) / 1000 - (started + self._clock.unix()) / 2
-        except (TypeError, KeyError, ValueError):
-            raise ExchangeFailure(codes.UNREACHABLE, f"GET {TIME_PATH}") from None
-
-    async def _send(self, caller: Caller, endpoint: str, signed: SignResponse) -> Any:
-        """Send exactly what was signed, when it is its turn, and return the answer's `data`."""
+        request = ExchangeRequest(method="GET", path=path, query=parameters)
         await self._budget.turn(caller, endpoint)
+        started, offset = self._clock.monotonic(), self.time.offset_ms
+        signed = await sign(request, demo, offset)
+        stamp = Stamp(signed.stamped_at_ms - offset, offset, (started + self._clock.monotonic()) / 2)
+        answer = await self._send(caller, endpoint, signed)
+        try:
+            data = answer.data()
+        except ExchangeFailure as failure:
+            if failure.rule.group is Group.CLOCK:
+                raise _TimeRefused(failure, stamp) from None
+            raise
+        finally:
+            if not answer.untimely:
+                await self.time.answered(stamp, answer.time, partial(self._reading, caller))
+        return data
+
+    async def _reading(self, caller: Caller) -> Reading | None:
+        """Return one reading of Bitget's clock, None when it cannot be had."""
+        endpoint = f"GET {TIME_PATH}"
+        try:
+            await self._budget.turn(caller, endpoint)
+            started = self._clock.monotonic()
+            data = (await self._send(caller, endpoint, SignResponse(method="GET", target=TIME_PATH))).data()
+            return Reading(int(data["serverTime"]), (started + self._clock.monotonic()) / 2)
+        except (ExchangeFailure, TypeError, KeyError, ValueError):
+            return None
+
+    def _told(self, failure: ExchangeFailure) -> ExchangeFailure:
+        """Return a refusal of the time with what is known of the difference."""
+        measured = self.time.measured_ms
+        if measured is None:
+            failure.skew = "The difference could not be measured."
+        else:
+            failure.skew = f"Bitget's clock is {measured / 1000:+.0f} s against ours."
+        return failure
+
+    async def _send(self, caller: Caller, endpoint: str, signed: SignResponse) -> Reply:
+        """Send exactly what was signed and return the reply; raise ExchangeFailure when there is none."""
         started = self._clock.monotonic()
         try:
-            status, content = await self._exchange(signed)
+            answer = await self._exchange(endpoint, signed)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._log(endpoint, started, 0, type(error).__name__)
             raise ExchangeFailure(codes.UNREACHABLE, endpoint) from None
-        sent = [header.value for header in signed.headers if header.name.lower() not in PLAIN_HEADERS]
-        try:
-            data = _parse(endpoint, status, content, sent)
-        except ExchangeFailure as failure:
-            if failure.rule.group is Group.THROTTLED:
-                await self._budget.refused(caller, endpoint)
-            self._log(endpoint, started, status, failure.code or "unreadable")
-            raise
-        await self._budget.answered(caller, endpoint, None)
-        self._log(endpoint, started, status, codes.OK)
-        return data
+        if answer.throttled:
+            await self._budget.refused(caller, endpoint)
+        else:
+            await self._budget.answered(caller, endpoint, answer.remaining)
+        self._log(endpoint, started, answer.status, answer.code or "unreadable")
+        return answer
 
-    async def _exchange(self, signed: SignResponse) -> tuple[int, bytes]:
+    async def _exchange(self, endpoint: str, signed: SignResponse) -> Reply:
         headers = [(header.name, header.value) for header in signed.headers]
+        sent = [value for name, value in headers if name.lower() not in PLAIN_HEADERS]
         url = yarl.URL(self._base + signed.target, encoded=True)
         async with self._session.request(
             signed.method, url, headers=headers, data=signed.body or None, allow_redirects=False
         ) as response:
-            return response.status, await _read(response)
+            remaining = response.headers.get(reply.REMAINING)
+            return reply.read(endpoint, response.status, await _read(response), remaining, sent)
 
     def _log(self, endpoint: str, started: float, status: int, outcome: str) -> None:
         elapsed = round((self._clock.monotonic() - started) * 1000, 1)
@@ -107,30 +154,3 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
         if len(content) > ANSWER_LIMIT:
             return b""
     return bytes(content)
-
-
-def _parse(endpoint: str, status: int, content: bytes, sent: Sequence[str]) -> Any:
-    """Decide by the body; the status only counts for what the body leaves open."""
-    try:
-        answer = strict_json.loads(content)
-    except (ValueError, json.JSONDecodeError):
-        answer = None
-    code = answer.get("code") if isinstance(answer, dict) else None
-    if isinstance(code, int) and not isinstance(code, bool):
-        code = str(code)
-    if not isinstance(answer, dict) or not isinstance(code, str) or not _CODE.fullmatch(code):
-        raise ExchangeFailure(codes.UNREACHABLE, endpoint)
-    if code == codes.OK:
-        return answer.get("data")
-    text = answer.get("msg", answer.get("message"))
-    message = relayable(text, sent)
-    address = _ADDRESS.search(message)
-    raise ExchangeFailure(codes.meaning(code, status), endpoint, code, message, address[0] if address else "")
-
-
-def relayable(text: object, sent: Sequence[str]) -> str:
-    """Return the exchange's text if it is short, printable and repeats nothing that we sent; otherwise nothing."""
-    if not isinstance(text, str) or len(text) > 200 or not text.isprintable():
-        return ""
-    lowered = text.lower()
-    return "" if any(value.lower() in lowered for value in sent if value) else text

@@ -1,8 +1,9 @@
 """Own what Bitget's codes mean. The table is data (codes.toml); a code that is not in it is unknown, never guessed."""
 
+import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib.resources import files
 from typing import Any, Final
@@ -11,10 +12,13 @@ from strongroom.types.v1 import binding_pb2
 from strongroom.types.v1.binding_pb2 import Finding, Reason
 
 from verifier import findings
+from verifier.bitget import addresses
 from verifier.findings import Template
 
 OK: Final = "00000"
 _WORDS: Final = ("title", "detail", "remedy", "actor")
+_RIGHT: Final = re.compile(r"need ([A-Za-z0-9 _/,{}-]{1,80}?) permissions?", re.IGNORECASE)
+UNPUBLISHED: Final = "unpublished_address"
 
 
 class Group(StrEnum):
@@ -33,6 +37,18 @@ class Group(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Retry(StrEnum):
+    """When the call is worth another try; see codes.toml."""
+
+    CONFIRM = "confirm"
+    SETTLED = "settled"
+    SWITCH = "switch"
+    MEASURE = "measure"
+    SECOND = "second"
+    SOON = "soon"
+    LATER = "later"
+
+
 DEFINITE: Final = frozenset((Group.CREDENTIAL, Group.SETTING, Group.ACCOUNT, Group.ENVIRONMENT, Group.PERMISSION))
 PASSING: Final = frozenset((Group.THROTTLED, Group.TRANSIENT))
 
@@ -42,6 +58,7 @@ class Rule:
     """The meaning of a code: its group, the reason it gives (unset outside DEFINITE) and the words to tell it in."""
 
     group: Group
+    retry: Retry
     reason: Reason.ValueType
     words: Template
 
@@ -61,22 +78,55 @@ class ExchangeFailure(Exception):
         self.address = address
         self.skew = ""
 
-    def finding(self, egress: str) -> Finding:
-        """Return what to tell a person; `egress` lists our published addresses, if they are known."""
+    def finding(self, egress: Collection[str] = (), clues: Collection[str] = ()) -> Finding:
+        """Return what to tell a person.
+
+        `egress` are our published addresses, if they are known; `clues` what the credential suggests (codes.toml).
+        """
+        published = ", ".join(egress)
         facts = {
             "code": self.code,
             "address": f": {self.address}" if self.address else "",
-            "egress": egress or self.address or "the addresses that this platform publishes",
+            "egress": published or self.address or "the addresses that this platform publishes",
             "skew": self.skew,
+            "right": f" Bitget names what it needs: {right}." if (right := named_right(self.message)) else "",
             "detail": "Bitget could not be reached or its answer could not be read.",
         }
-        return self.rule.words.fill(findings.evidence(self.endpoint, self.code, self.message), facts)
+        known = {*clues, UNPUBLISHED} if self.unpublished(egress) else set(clues)
+        words = self.rule.words
+        because = next((row for row in BECAUSE if row.finding == words.code and row.clue in known), None)
+        words = replace(words, **because.words) if because else words
+        return words.fill(findings.evidence(self.endpoint, self.code, self.message), facts)
+
+    def unpublished(self, egress: Collection[str]) -> bool:
+        """Tell whether the exchange saw us come from an address that customers cannot know of."""
+        if not self.address or not egress or addresses.loopback((self.address,)):
+            return False
+        return self.address not in egress
+
+
+def named_right(message: str) -> str:
+    """Return the right that a refusal names, in the exchange's words, or nothing."""
+    found = _RIGHT.search(message)
+    return found[1].strip("{} ") if found else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Because:
+    """Better words for a finding where a clue explains it."""
+
+    finding: str
+    clue: str
+    words: Mapping[str, str]
+
+
+def _table() -> dict[str, Any]:
+    return tomllib.loads(files("verifier.bitget").joinpath("codes.toml").read_text(encoding="utf-8"))
 
 
 def _load() -> dict[str, Rule]:
-    table = tomllib.loads(files("verifier.bitget").joinpath("codes.toml").read_text(encoding="utf-8"))
     rules: dict[str, Rule] = {}
-    for row in table["rule"]:
+    for row in _TABLE["rule"]:
         rule = _rule(row)
         for code in row["codes"]:
             if code in rules:
@@ -87,13 +137,20 @@ def _load() -> dict[str, Rule]:
 
 def _rule(row: Mapping[str, Any]) -> Rule:
     reason = binding_pb2.Reason.Value(f"REASON_{row.get('reason', 'unspecified').upper()}")
-    words = findings.reworded(row["finding"], {name: row[name] for name in _WORDS if name in row})
-    return Rule(Group(row["group"]), reason, words)
+    words = replace(findings.TEMPLATES[row["finding"]], **_words(row))
+    return Rule(Group(row["group"]), Retry(row["retry"]), reason, words)
 
 
+def _words(row: Mapping[str, Any]) -> dict[str, str]:
+    return {name: row[name] for name in _WORDS if name in row}
+
+
+_TABLE: Final = _table()
 CODES: Final = _load()
-UNREACHABLE: Final = Rule(Group.TRANSIENT, binding_pb2.REASON_UNSPECIFIED, findings.TEMPLATES["exchange_unavailable"])
-UNKNOWN: Final = Rule(Group.UNKNOWN, binding_pb2.REASON_UNSPECIFIED, findings.TEMPLATES["unknown_exchange_code"])
+BECAUSE: Final = tuple(Because(row["finding"], row["clue"], _words(row)) for row in _TABLE["because"])
+_NONE: Final = binding_pb2.REASON_UNSPECIFIED
+UNREACHABLE: Final = Rule(Group.TRANSIENT, Retry.SOON, _NONE, findings.TEMPLATES["exchange_unavailable"])
+UNKNOWN: Final = Rule(Group.UNKNOWN, Retry.LATER, _NONE, findings.TEMPLATES["unknown_exchange_code"])
 
 
 def meaning(code: str, http_status: int) -> Rule:

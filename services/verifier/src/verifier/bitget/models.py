@@ -6,8 +6,9 @@ Whatever has an unexpected shape becomes None or is left out. Nothing here raise
 import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from ipaddress import ip_address, ip_network
 from typing import Any, Final
+
+from verifier.bitget import addresses
 
 _UID: Final = re.compile(r"[0-9A-Za-z_-]{1,40}")
 _COIN: Final = re.compile(r"[0-9A-Za-z._-]{1,24}")
@@ -32,7 +33,7 @@ def key_info(data: dict[str, Any], tokens_field: str) -> KeyInfo:
     return KeyInfo(
         uid=uid(data.get("userId")),
         parent_uid=uid(data.get("parentId")),
-        addresses=addresses(data.get("ips")),
+        addresses=addresses.listed(data.get("ips")),
         tokens=tokens(data.get(tokens_field)),
         perm_type=text(data.get("permType")),
     )
@@ -71,28 +72,6 @@ def tokens(value: Any) -> tuple[str, ...] | None:
     return tuple(text(item) or "?" for item in value[:LIST_LIMIT])
 
 
-def addresses(value: Any) -> tuple[str, ...] | None:
-    """Return a key's IP list, given as comma text, list or null; None when its shape is unknown."""
-    if value is None:
-        return ()
-    if isinstance(value, str):
-        value = value.split(",")
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        return None
-    stripped = [item.strip() for item in value[:LIST_LIMIT] if item.strip()]
-    return tuple(item for item in stripped if _network(item)) if all(map(_network, stripped)) else None
-
-
-def covers(listed: tuple[str, ...], address: str) -> bool:
-    """Tell whether an IP list contains an address."""
-    return any(ip_address(address) in ip_network(item, strict=False) for item in listed)
-
-
-def loopback(listed: tuple[str, ...]) -> bool:
-    """Tell whether an IP list contains this very machine, as only a simulated exchange's can."""
-    return any(ip_network(item, strict=False).is_loopback for item in listed)
-
-
 def amount(value: Any) -> str:
     """Return a decimal text as the exchange gave it ("0" for nothing, "" for no number)."""
     if value is None or value == "":
@@ -113,11 +92,3 @@ def total(*amounts: str) -> str:
     """Return the sum of decimal texts, without trailing zeros; what is no number counts nothing."""
     result = sum((Decimal(item) for item in amounts if item), Decimal(0))
     return format(result.normalize() + 0, "f") if result else "0"
-
-
-def _network(item: str) -> bool:
-    try:
-        ip_network(item, strict=False)
-    except ValueError:
-        return False
-    return True

@@ -75,9 +75,9 @@ def classic(info: KeyInfo) -> Permissions:
     """Return what a classic key's `authorities` allow."""
     if info.tokens is None:
         return unreadable()
-    words = [_word(token) for token in info.tokens]
-    unknown = [token for token, word in zip(info.tokens, words, strict=True) if word not in CLASSIC]
-    granted = {right for word in words for right in CLASSIC.get(word, OLDER.get(word, ()))}
+    words = [word(token) for token in info.tokens]
+    unknown = [token for token, name in zip(info.tokens, words, strict=True) if name not in CLASSIC]
+    granted = {right for name in words for right in CLASSIC.get(name, OLDER.get(name, ()))}
     absent = ANSWER_UNKNOWN if unknown else ANSWER_NO
 
     def answer(*rights: str) -> Answer.ValueType:
@@ -92,7 +92,8 @@ def classic(info: KeyInfo) -> Permissions:
         transfer=answer("transfer"),
         withdraw=answer("withdraw"),
         sub_accounts=answer("sub_accounts"),
-        unknown_tokens=unknown,
+        unknown_tokens=sorted(set(unknown)),
+        tokens=sorted(set(info.tokens)),
     )
 
 
@@ -100,10 +101,10 @@ def unified(info: KeyInfo) -> Permissions:
     """Return what a unified key's `permissions` and `permType` allow."""
     if info.tokens is None:
         return unreadable()
-    words = {_word(token) for token in info.tokens}
-    unknown = [token for token in info.tokens if _word(token) not in UNIFIED]
+    words = {word(token) for token in info.tokens}
+    unknown = [token for token in info.tokens if word(token) not in UNIFIED]
     absent = ANSWER_UNKNOWN if unknown else ANSWER_NO
-    writes = WRITES.get(_word(info.perm_type))
+    writes = WRITES.get(word(info.perm_type))
     if writes is None:
         unknown.append(info.perm_type or "permType")
     writing = {True: ANSWER_YES, False: ANSWER_NO, None: ANSWER_UNKNOWN}[writes]
@@ -121,16 +122,18 @@ def unified(info: KeyInfo) -> Permissions:
         transfer=manage,
         withdraw=ANSWER_YES if "withdraw" in words else withdraw,
         sub_accounts=manage,
-        unknown_tokens=unknown,
+        unknown_tokens=sorted(set(unknown)),
+        tokens=sorted({*info.tokens, f"permType={info.perm_type}"}),
     )
 
 
 def read_only(info: KeyInfo) -> bool:
     """Tell whether the key surely can only read: the unified switch says so, or all its classic tokens do."""
     if info.perm_type:
-        return WRITES.get(_word(info.perm_type)) is False
-    return bool(info.tokens) and all(_word(token) in CLASSIC_READING for token in info.tokens or ())
+        return WRITES.get(word(info.perm_type)) is False
+    return bool(info.tokens) and all(word(token) in CLASSIC_READING for token in info.tokens or ())
 
 
-def _word(token: str) -> str:
+def word(token: str) -> str:
+    """Return a token in the spelling of the tables here."""
     return token.replace("-", "_").lower()

@@ -5,7 +5,7 @@ Returns facts or raises the one failure that decided; it judges nothing and know
 
 import asyncio
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from strongroom.types.v1 import binding_pb2
@@ -34,6 +34,7 @@ CLASSIC_SPOT: Final = "/api/v2/spot/account/assets"
 CLASSIC_FUTURES: Final = "/api/v2/mix/account/accounts"
 CLASSIC_OVERVIEW: Final = "/api/v2/account/all-account-balance"
 PRODUCTS: Final = {"usdt_futures": "USDT-FUTURES", "usdc_futures": "USDC-FUTURES", "coin_futures": "COIN-FUTURES"}
+DECISIVE: Final = ("usdt_futures", "usdc_futures")
 NOT_UNIFIED: Final = ("40084", "25245")
 CHANGING: Final = ("upgrading", "switching")
 # The place in `refused` of what concerns no single scope.
@@ -54,18 +55,22 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """Whether a product exists for the account and holds anything; None where it could not be told."""
+    """Whether a product exists for the account and holds anything; None where it could not be told.
+
+    `doubtful` is a product that many accounts lack: nothing told is not taken for "offered".
+    """
 
     offered: bool | None = None
     funded: bool | None = None
+    doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What was learned of a key that works. `refused` holds the permission refusals by the scope they concern.
 
-    `hiccup` means that balances, or their total, could not be read this time for a passing reason; `info_refused` is
-    the refusal to tell the key's own permissions.
+    `hiccup` means that something could not be read this time for a passing reason; `unread` names the calls among
+    them that could have been refused, by scope; `info_refused` is the refusal to tell the key's own permissions.
     """
 
     environment: Environment.ValueType
@@ -76,6 +81,7 @@ class Facts:
     products: Mapping[str, Product]
     balances: Balances | None
     refused: Mapping[int, ExchangeFailure] = field(default_factory=dict)
+    unread: Mapping[int, str] = field(default_factory=dict)
     hiccup: bool = False
     info_refused: ExchangeFailure | None = None
 
@@ -103,13 +109,16 @@ async def _account(reads: Reads, scopes: Scopes) -> Facts:
         if failure.rule.group is not Group.PERMISSION:
             raise
         info, unread = KeyInfo(), failure  # permissions are looked at last: the credentials are good
+    reads.known_as(info.uid)
     return await _unified(reads, scopes, info, unread)
 
 
 async def _unified(reads: Reads, scopes: Scopes, info: KeyInfo, unread: ExchangeFailure | None) -> Facts:
     settings, assets = await _together(_optional(reads, UNIFIED_SETTINGS), _optional(reads, UNIFIED_ASSETS))
-    if isinstance(settings, dict) and settings.get("accountMode") in CHANGING:
-        raise ExchangeFailure(codes.CODES["40084"], f"GET {UNIFIED_SETTINGS}")
+    if isinstance(settings, dict):
+        if settings.get("accountMode") in CHANGING:
+            raise ExchangeFailure(codes.CODES["40084"], f"GET {UNIFIED_SETTINGS}")
+        info = replace(info, uid=info.uid or models.uid(settings.get("uid")))
     refused: dict[int, ExchangeFailure] = {}
     funded = None
     if isinstance(assets, Gap):
@@ -126,34 +135,37 @@ async def _unified(reads: Reads, scopes: Scopes, info: KeyInfo, unread: Exchange
         products={name: Product(True, funded) for name in ("spot_trading", *PRODUCTS)},
         balances=balances.unified(assets, scopes),
         refused=refused,
-        hiccup=not isinstance(assets, dict) and not refused,
+        unread={} if isinstance(assets, dict) or refused else {ACCOUNT_ITSELF: f"GET {UNIFIED_ASSETS}"},
+        hiccup=(not isinstance(assets, dict) and not refused) or _passing(settings),
         info_refused=unread,
     )
 
 
 async def _classic(reads: Reads, scopes: Scopes) -> Facts:
     refused: dict[int, ExchangeFailure] = {}
-    unread = None
+    untold = None
     try:
         info = models.key_info(_object(CLASSIC_INFO, await reads.get(CLASSIC_INFO)), "authorities")
     except ExchangeFailure as failure:
         if failure.rule.group is not Group.PERMISSION:
             raise
-        info, unread, refused[SCOPE_SPOT] = KeyInfo(), failure, failure
+        info, untold, refused[SCOPE_SPOT] = KeyInfo(), failure, failure
         if SCOPE_FUTURES not in scopes:  # else the balances below prove the credentials
             await _optional(reads, CLASSIC_FUTURES, ("productType", "USDT-FUTURES"))
+    reads.known_as(info.uid)
     names = [name for name in PRODUCTS if SCOPE_FUTURES in scopes]
     reads_spot = SCOPE_SPOT in scopes and SCOPE_SPOT not in refused
     overview, spot, *answers = await _together(
         _overview(reads),
-        _optional(reads, CLASSIC_SPOT) if reads_spot else _nothing(),
-        *(_futures(reads, name) for name in names),
+        _rows(_optional(reads, CLASSIC_SPOT)) if reads_spot else _nothing(),
+        *(_rows(_futures(reads, name)) for name in names),
     )
     futures = dict(zip(names, answers, strict=True))
-    hiccup = _note_refusals(spot, futures, refused)
+    unread = _sort_out(spot, futures, refused)
+    incomplete = any(map(_gap, (spot, *(futures.get(name) for name in DECISIVE))))
     known = {PRODUCTS[name]: answer for name, answer in futures.items()}
     readable = (reads_spot and isinstance(spot, list)) or any(isinstance(answer, list) for answer in answers)
-    held = balances.classic(spot, known, overview, scopes) if readable and not hiccup else None
+    held = balances.classic(spot, known, overview, scopes) if readable and not incomplete else None
     unpriced = (
         held is not None and not held.total_usdt and isinstance(overview, Gap) and overview.group in codes.PASSING
     )
@@ -166,22 +178,34 @@ async def _classic(reads: Reads, scopes: Scopes) -> Facts:
         products={"spot_trading": _spot_product(spot), **{n: _futures_product(n, a) for n, a in futures.items()}},
         balances=held,
         refused=refused,
-        hiccup=hiccup or unpriced,
-        info_refused=unread,
+        unread=unread,
+        hiccup=incomplete or unpriced or _passing(futures.get("coin_futures")),
+        info_refused=untold,
     )
 
 
-def _note_refusals(spot: Any, futures: Mapping[str, Any], refused: dict[int, ExchangeFailure]) -> bool:
-    """Put permission refusals where they belong; tell whether another failure left a gap. COIN-FUTURES may fail."""
-    hiccup = False
-    pairs = [(SCOPE_SPOT, spot), *((SCOPE_FUTURES, futures.get(name)) for name in ("usdt_futures", "usdc_futures"))]
-    for scope, answer in pairs:
-        if isinstance(answer, Gap):
-            if answer.group is Group.PERMISSION:
-                refused.setdefault(scope, answer.failure)
-            else:
-                hiccup = True
-    return hiccup
+def _sort_out(spot: Any, futures: Mapping[str, Any], refused: dict[int, ExchangeFailure]) -> dict[int, str]:
+    """Put permission refusals where they belong; return by scope the calls of which nothing is known this time.
+
+    COIN-FUTURES may fail. What one product answers, or refuses, speaks for the right to read the others.
+    """
+    unread: dict[int, str] = {}
+    for scope, answers in ((SCOPE_SPOT, [spot]), (SCOPE_FUTURES, [futures.get(name) for name in DECISIVE])):
+        gaps = [answer for answer in answers if isinstance(answer, Gap)]
+        denied = [gap.failure for gap in gaps if gap.group is Group.PERMISSION]
+        if denied:
+            refused.setdefault(scope, denied[0])
+        elif len(gaps) == len(answers):
+            unread[scope] = gaps[0].failure.endpoint
+    return unread
+
+
+def _gap(answer: Any) -> bool:
+    return isinstance(answer, Gap) and answer.group is not Group.PERMISSION
+
+
+def _passing(answer: Any) -> bool:
+    return isinstance(answer, Gap) and answer.group in codes.PASSING
 
 
 def _spot_product(answer: Any) -> Product:
@@ -193,7 +217,7 @@ def _futures_product(name: str, answer: Any) -> Product:
     """COIN-FUTURES is being delisted on classic accounts: there, no row means no product."""
     if isinstance(answer, Gap):
         gone = name == "coin_futures" and answer.group not in (*codes.PASSING, Group.PERMISSION)
-        return Product(False if gone else None)
+        return Product(False if gone else None, doubtful=name == "coin_futures")
     found = models.rows(answer)
     return Product(bool(found) or name != "coin_futures", balances.funded(answer, "accountEquity"))
 
@@ -224,6 +248,12 @@ async def _optional(reads: Reads, path: str, *query: tuple[str, str]) -> Any:
         if failure.rule.group in DEFINITE and failure.rule.group is not Group.PERMISSION:
             raise
         return Gap(failure)
+
+
+async def _rows(call: Awaitable[Any]) -> Any:
+    """Return a list's answer; null is an empty list."""
+    answer = await call
+    return [] if answer is None else answer
 
 
 async def _nothing() -> None:

@@ -1,14 +1,15 @@
-"""Own the reads of one key in one verification: a few quick repeats, and one look at the clock when time is refused."""
+"""Own the reads of one key in one verification: on whose behalf, in which environment, with a few quick repeats."""
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from common.clock import Clock
 
 from verifier.bitget.budget import Caller
 from verifier.bitget.client import BitgetClient, Query, Sign
-from verifier.bitget.codes import PASSING, ExchangeFailure, Group
+from verifier.bitget.codes import ExchangeFailure, Retry
 
 QUICK_REPEATS: Final = 2
 QUICK_S: Final = 1.5
@@ -30,8 +31,11 @@ class Reads:
         self._uniform = uniform
         self._repeats = QUICK_REPEATS
         self._until = clock.monotonic() + QUICK_S
-        self._skew: float | None = None
         self.demo = demo
+
+    def known_as(self, uid: str) -> None:
+        """Count what follows to the account `uid`, whose limits all its keys share; "" changes nothing."""
+        self._caller = replace(self._caller, owner=uid or self._caller.owner)
 
     async def once(self, path: str) -> Any:
         """Return the data of a read that can be done without: it is never repeated."""
@@ -47,21 +51,13 @@ class Reads:
                     raise
 
     async def _worth_another(self, failure: ExchangeFailure) -> bool:
-        if failure.rule.group is Group.CLOCK:
-            return await self._clock_measured(failure)
-        if failure.rule.group not in PASSING or not self._repeats or self._clock.monotonic() > self._until:
+        """Wait as long as the failure asks for and tell whether to try again; our own budget has waited already."""
+        second = failure.rule.retry is Retry.SECOND
+        quick = bool(failure.code) if second else failure.rule.retry is Retry.SOON
+        if not quick or not self._repeats or self._clock.monotonic() > self._until:
             return False
         self._repeats -= 1
-        throttled = failure.rule.group is Group.THROTTLED
-        await asyncio.sleep(THROTTLE_S if throttled else self._uniform(0.1, 0.6))
-        return True
-
-    async def _clock_measured(self, failure: ExchangeFailure) -> bool:
-        """Measure the skew once and allow one more try; later only put the measure into the failure."""
-        if self._skew is not None:
-            failure.skew = f"Bitget's clock is {self._skew:+.1f} s against ours."
-            return False
-        self._skew = await self._client.skew(self._caller)
+        await asyncio.sleep(THROTTLE_S if second else self._uniform(0.1, 0.6))
         return True
 
 
