@@ -13,9 +13,12 @@ from common.config import ServiceSettings, Settings
 from gateway.problems import TYPES
 from gateway.settings import GatewaySettings
 from strongroom.types.v1 import binding_pb2
+from vault.rules import DECIDABLE, USUAL
 from vault.servicer import CALLERS as VAULT_CALLERS
 from vault.settings import ProvisionSettings, VaultSettings
+from verifier.enrolment import DEFAULT_ERRORS, KEYS_LIMIT, RULED
 from verifier.findings import TEMPLATES
+from verifier.rights import CLASSIC, OPTIONAL, OPTIONAL_UNIFIED, UNIFIED, UNIFIED_READING
 from verifier.servicer import CALLERS as VERIFIER_CALLERS
 from verifier.settings import ApiSettings, WorkerSettings
 
@@ -188,6 +191,25 @@ def test_the_contract_names_every_status_reason_and_finding() -> None:
     codes = {word for row in re.findall(r"^\| (`.*?) \|", findings, re.MULTILINE) for word in words(row)}
     assert codes - reasons - TEMPLATES.keys() == set()
     assert TEMPLATES.keys() - codes - reasons - words(planned) == set()
+
+
+def test_the_contract_names_the_findings_that_rules_decide_and_what_they_are_without_a_rule() -> None:
+    findings = section(document("docs/contract.md"), "## Findings")
+    rows = re.findall(r"^\| `(\w+)` \| rules, (\w+) \| (.*) \|$", findings, re.MULTILINE)
+    assert {code for code, _, _ in rows} == DECIDABLE == RULED
+    milder = {code: TEMPLATES[code].severity.replace("error", "warning") for code in DECIDABLE}
+    assert {code: severity for code, severity, _ in rows} == milder
+    assert {code for code, _, tells in rows if "(usually an error)" in tells} == set(USUAL.errors) == DEFAULT_ERRORS
+
+
+def test_the_guide_and_the_findings_name_permissions_and_limits_alike() -> None:
+    guide = json.loads(document("services/gateway/src/gateway/data/bitget.json"))
+    names = {name for modes in guide["permissions"].values() for mode in modes.values() for name in mode}
+    told = {name.split(" (")[0] for name in names} | set(guide["unneeded"])
+    rights = [*OPTIONAL_UNIFIED.values(), *(right for right, _ in OPTIONAL.values()), UNIFIED, UNIFIED_READING]
+    rights += [right for needed in CLASSIC.values() for right in needed.values()]
+    assert {re.split(r" \(|:", right)[0] for right in rights} - told == set()
+    assert guide["limits"]["keys_per_account"] == KEYS_LIMIT
 
 
 def test_the_table_of_packages_is_what_the_members_pin() -> None:

@@ -85,6 +85,12 @@ class Driver:
             assert answer.is_success, answer.text
         return made
 
+    def change(self, credential: dict[str, Any], **fields: Any) -> None:
+        """Change an account at the exchange, as its owner would."""
+        with httpx.Client(base_url=self.facts["simulator_control_url"], trust_env=False) as http:
+            answer = http.put(f"/accounts/{credential['api_key']}", json=fields)
+            assert answer.is_success, answer.text
+
     def faults(self, *faults: dict[str, Any]) -> None:
         with httpx.Client(base_url=self.facts["simulator_control_url"], trust_env=False) as http:
             assert http.put("/faults", json={"faults": list(faults)}).is_success
