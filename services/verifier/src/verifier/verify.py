@@ -82,10 +82,12 @@ class Verification:
         answer = await self._ask(binding)
         before = (await self._status.read(job.tenant, job.binding)).observation
         now = self._clock.unix()
-        if isinstance(answer, ExchangeFailure) and not confirmation.definite(answer):
-            outcome, seen = self._again(job, verified=False), observe.unanswered(before, answer, self._egress)
-        elif isinstance(answer, ExchangeFailure) and not confirmation.counts(binding, answer, before, now):
-            outcome, seen = self._look_again(binding, answer, before, now), observe.unconfirmed(before, confirmation.word(binding, answer), answer)
+        failure = answer if isinstance(answer, ExchangeFailure) else None
+        if failure and not confirmation.definite(failure):
+            outcome, seen = self._again(job, verified=False), observe.unanswered(before, failure, self._egress)
+        elif failure and not confirmation.counts(binding, failure, before, now):
+            outcome = self._look_again(binding, failure, before, now)
+            seen = observe.unconfirmed(before, confirmation.word(binding, failure), failure)
         else:
             first, enrolled = binding.verdict.status == STATUS_PENDING, await self._enrolled(binding, answer)
             binding = await self._record(job, binding, answer, enrolled.enrolment)
