@@ -9,7 +9,9 @@ from common.secret import Secret
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest
 from vault.actor import Actor
 from vault.asked import Asked
+from vault.hashicorp.login import Connection
 from vault.material import HmacSecret
+from vault.reconcile import CLAIM_SLICES, SLICES
 
 Wanted = Callable[..., Asked]
 HOUR = 3601
@@ -23,6 +25,11 @@ async def orphan(parts: Any, tenant: str, asked: Asked) -> None:
     await parts.keys.import_key(tenant, asked.binding_id, asked.material)
     data = {"api_key": asked.api_key.reveal(), "passphrase": asked.passphrase.reveal()}
     await parts.documents.write(tenant, "credentials", asked.binding_id, data, 0)
+
+
+async def whole_cycle(parts: Any, rounds: int = CLAIM_SLICES) -> None:
+    for _ in range(rounds):
+        await parts.reconciler.round()
 
 
 async def test_an_orphan_is_swept_after_an_hour_and_its_bind_can_still_be_repeated(
@@ -91,10 +98,10 @@ async def test_a_dead_claim_is_released_and_a_living_one_kept(
     _, fingerprint = await parts.keys.keyed([b"", dead.fingerprint_text()])
     await parts.bindings.claims.take(actor.tenant, fingerprint, dead.binding_id)
     await parts.bindings.bind(actor, alive)
-    await parts.reconciler.round()
+    await whole_cycle(parts)
     assert (await parts.documents.read(actor.tenant, "fp", fingerprint)).data["binding_id"] == dead.binding_id
     clock.ahead = HOUR
-    await parts.reconciler.round()
+    await whole_cycle(parts)
     assert (await parts.documents.read(actor.tenant, "fp", fingerprint)).data["binding_id"] == ""
     _, living = await parts.keys.keyed([b"", alive.fingerprint_text()])
     assert (await parts.documents.read(actor.tenant, "fp", living)).data["binding_id"] == alive.binding_id
@@ -109,3 +116,100 @@ async def test_what_is_not_ours_is_left_alone(parts: Any, server: Any, tenant: s
     keys = server.admin.list("transit/keys")["data"]["keys"]
     assert f"{tenant}.not-a-binding-id" in keys
     assert {"strongroom-fingerprint", "strongroom-canary"} <= set(keys)
+
+
+async def test_after_the_first_look_each_record_is_read_once_in_a_cycle_and_few_in_a_round(
+    make: Any, proxy: Any, parts: Any, actor: Actor, wanted: Wanted
+) -> None:
+    names = [(await parts.bindings.bind(actor, wanted()))[0].id for _ in range(12)]
+    proxied = await make(Connection(proxy.url))
+
+    def read(collection: str) -> list[str]:
+        return [call.rsplit("/", 1)[1] for call in proxy.seen if f"/strongroom/data/{collection}/" in call]
+
+    await proxied.reconciler.round()
+    looked_at = set(read("bindings"))
+    assert looked_at == set(names), "at the start every record is looked at"
+    looked_at = set()
+    for turn in range(1, SLICES + 1):
+        proxy.seen.clear()
+        await proxied.reconciler.round()
+        due = [name for name in names if int(name[:8], 16) % SLICES == turn % SLICES]
+        claims = read("fp")
+        assert all(int(claim[:8], 16) % CLAIM_SLICES == turn % CLAIM_SLICES for claim in claims)
+        assert set(due) <= set(read("bindings"))
+        assert len(proxy.seen) == 4 + len(due) + 2 * len(claims), "four lists, and what is due"
+        looked_at |= set(due)
+    assert looked_at == set(names)
+
+
+async def test_a_revocation_that_failed_in_this_process_is_finished_in_the_next_round(
+    make: Any, proxy: Any, parts: Any, actor: Actor, wanted: Wanted
+) -> None:
+    made, _ = await parts.bindings.bind(actor, wanted())
+    proxied = await make(Connection(proxy.url))
+    await proxied.reconciler.round()
+    proxy.arm("cut before", "/config")
+    with pytest.raises(Unavailable):
+        await proxied.bindings.revoke(actor, made.id)
+    assert (actor.tenant, made.id) in await parts.directory.keys()
+    await proxied.reconciler.round()
+    assert (actor.tenant, made.id) not in await parts.directory.keys()
+    assert (await parts.documents.read(actor.tenant, "credentials", made.id)).data is None
+    assert not proxied.bindings.unfinished
+
+
+async def test_a_revocation_that_another_process_left_is_found_within_a_cycle(
+    parts: Any, make: Any, actor: Actor, wanted: Wanted
+) -> None:
+    made, _ = await parts.bindings.bind(actor, wanted())
+    await parts.reconciler.round()
+    await (await make()).bindings._record_revoked(actor.tenant, made.id)
+    await whole_cycle(parts, SLICES)
+    assert (actor.tenant, made.id) not in await parts.directory.keys()
+
+
+async def test_a_look_that_failed_is_repeated_in_the_next_round(
+    make: Any, proxy: Any, parts: Any, actor: Actor, wanted: Wanted
+) -> None:
+    made, _ = await parts.bindings.bind(actor, wanted())
+    await parts.bindings._record_revoked(actor.tenant, made.id)
+    proxied = await make(Connection(proxy.url))
+    proxy.arm("500 before", made.id, "GET")
+    await proxied.reconciler.round()
+    assert not proxy.fault, "the fault was met"
+    assert (actor.tenant, made.id) in await parts.directory.keys()
+    await proxied.reconciler.round()
+    assert (actor.tenant, made.id) not in await parts.directory.keys()
+
+
+async def test_an_orphan_that_comes_later_costs_nothing_until_it_is_old_and_is_swept_then(
+    make: Any, proxy: Any, parts: Any, actor: Actor, wanted: Wanted, clock: Any
+) -> None:
+    proxied, asked = await make(Connection(proxy.url)), wanted()
+    await proxied.reconciler.round()
+    await orphan(parts, actor.tenant, asked)
+    clock.ahead = HOUR
+    for _ in range(2):
+        proxy.seen.clear()
+        while int(asked.binding_id[:8], 16) % SLICES == proxied.reconciler._turn % SLICES:
+            proxied.reconciler._turn += 1
+        await proxied.reconciler.round()
+        assert not [call for call in proxy.seen if asked.binding_id in call]
+    assert (actor.tenant, asked.binding_id) in await parts.directory.keys()
+    clock.ahead = 2 * HOUR
+    await proxied.reconciler.round()
+    assert (actor.tenant, asked.binding_id) not in await parts.directory.keys()
+    assert (await parts.bindings.bind(actor, asked))[1]
+
+
+async def test_an_orphan_under_an_id_that_was_swept_before_is_swept_again(
+    parts: Any, actor: Actor, wanted: Wanted, clock: Any
+) -> None:
+    asked = wanted()
+    await parts.bindings.records.mark(actor.tenant, asked.binding_id, sweeping=False, cas=0)
+    await orphan(parts, actor.tenant, asked)
+    await parts.reconciler.round()
+    clock.ahead = HOUR
+    await parts.reconciler.round()
+    assert (actor.tenant, asked.binding_id) not in await parts.directory.keys()

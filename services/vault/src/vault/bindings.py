@@ -60,6 +60,7 @@ class Bindings:
         self._clock = clock
         self._steps = steps or NoSteps()
         self.records = Records(documents)
+        self.unfinished: set[tuple[str, str]] = set()  # revocations that failed in this process, for the reconciler
         self.claims = Claims(documents, self.records, clock)
 
     async def bind(self, actor: Actor, asked: Asked) -> tuple[Binding, bool]:
@@ -122,14 +123,18 @@ class Bindings:
         A repeat finishes what a crash left. Raises NotFound, Unavailable when a repeat is needed.
         """
         await self.records.load(actor.tenant, name)
-        async with self._audit.action(actor, "revoke", name):
-            self._steps.reached("revoke.intent")
-            record = await self._record_revoked(actor.tenant, name)
-            self._steps.reached("revoke.recorded")
-            await self.fence(actor.tenant, name)
-            self._steps.reached("revoke.fenced")
-            await self.destroy_credential(actor.tenant, name)
-            self._steps.reached("revoke.destroyed")
+        try:
+            async with self._audit.action(actor, "revoke", name):
+                self._steps.reached("revoke.intent")
+                record = await self._record_revoked(actor.tenant, name)
+                self._steps.reached("revoke.recorded")
+                await self.fence(actor.tenant, name)
+                self._steps.reached("revoke.fenced")
+                await self.destroy_credential(actor.tenant, name)
+                self._steps.reached("revoke.destroyed")
+        except BaseException:
+            self.unfinished.add((actor.tenant, name))
+            raise
         return record.binding
 
     async def fence(self, tenant: str, name: str) -> None:

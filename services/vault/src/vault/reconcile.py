@@ -5,6 +5,7 @@ run in several processes at once.
 """
 
 import asyncio
+import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
@@ -20,11 +21,20 @@ from vault.bindings import Bindings
 from vault.store import Directory, Documents
 
 ORPHAN_AGE_S: Final = 3600.0
-AT_ONCE: Final = 8
+# With a round each five minutes: every record is looked at within six hours, every claim within a day. A claim whose
+# binding has ended holds nobody up, it is only untidy.
+SLICES: Final = 72
+CLAIM_SLICES: Final = 288
+AT_ONCE: Final = 4
+FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class Reconciler:
-    """Finish or sweep, tenant by tenant."""
+    """Finish or sweep, tenant by tenant.
+
+    The first look at a tenant reads every record: what a crash of this process left is found when it is back. After
+    that the lists of names tell most of what there is to do, and a slice of the records in each round the rest.
+    """
 
     def __init__(
         self, bindings: Bindings, documents: Documents, directory: Directory, audit: AuditLog, clock: Clock
@@ -34,24 +44,49 @@ class Reconciler:
         self._directory = directory
         self._audit = audit
         self._clock = clock
-        self._ended: set[tuple[str, str]] = set()  # revocations known to be complete
-        # When each orphan was first seen: Transit does not tell the age of an HMAC key.
-        self._orphans: dict[tuple[str, str], float] = {}
+        self._turn = 0
+        self._seen: set[str] = set()  # tenants whose every record was looked at once
+        self._failed: set[tuple[str, str]] = set()  # to be looked at again in the next round
+        # When each key without a record was first seen: Transit does not tell the age of an HMAC key.
+        self._orphans: defaultdict[str, dict[str, float]] = defaultdict(dict)
 
     async def round(self) -> None:
-        """Look at everything once; what fails is logged and left for the next round."""
+        """Look at what may need it; what fails is logged and left for the next round."""
         keys: defaultdict[str, set[str]] = defaultdict(set)
         for tenant, binding in await self._directory.keys():
-            keys[tenant].add(binding)
+            if BINDING_ID.fullmatch(binding):
+                keys[tenant].add(binding)
         for tenant in await self._directory.tenants():
             if TENANT_ID.fullmatch(tenant):
-                await self._each([tenant], lambda name: self._tenant(name, keys[name]))
+                await self._each([tenant], lambda name: self._tenant(name, keys.pop(name, set())))
+        self._turn += 1
 
     async def _tenant(self, tenant: str, keys: set[str]) -> None:
-        names = set(await self._directory.names(tenant, "bindings")) | keys
-        left = (name for name in names if BINDING_ID.fullmatch(name) and (tenant, name) not in self._ended)
-        await self._each(left, lambda name: self._binding(tenant, name, has_key=name in keys))
-        await self._each(await self._directory.names(tenant, "fp"), lambda name: self._claim(tenant, name))
+        names = set(filter(BINDING_ID.fullmatch, await self._directory.names(tenant, "bindings")))
+        now, orphans = self._clock.monotonic(), self._orphans[tenant]
+        orphans |= {name: now for name in keys - names if name not in orphans}
+        for name in orphans.keys() - keys:
+            del orphans[name]
+        suspects = {name for name in orphans if name in names or self._old(tenant, name)}
+        due = {name for name in names | keys if tenant not in self._seen or self._due(name, SLICES)}
+        # Another process's list of what it could not finish is not known here: a slice finds it, or its own first look.
+        left = {name for owner, name in (*self._bindings.unfinished, *self._failed) if owner == tenant}
+        await self._each(due | suspects | left, lambda name: self._looked(tenant, name, has_key=name in keys))
+        claims = filter(FINGERPRINT.fullmatch, await self._directory.names(tenant, "fp"))
+        late = [name for name in claims if self._due(name, CLAIM_SLICES)]
+        await self._each(late, lambda name: self._claim(tenant, name))
+        self._seen.add(tenant)
+
+    def _due(self, name: str, slices: int) -> bool:
+        """Tell whether a name, which is hex and spread evenly, is of this round's slice."""
+        return int(name[:8], 16) % slices == self._turn % slices
+
+    async def _looked(self, tenant: str, name: str, *, has_key: bool) -> None:
+        """Look at one id, and remember whether that has to be repeated."""
+        self._failed.add((tenant, name))
+        await self._binding(tenant, name, has_key=has_key)
+        self._failed.discard((tenant, name))
+        self._bindings.unfinished.discard((tenant, name))
 
     async def _each(self, names: Iterable[str], action: Callable[[str], Awaitable[None]]) -> None:
         gate = asyncio.Semaphore(AT_ONCE)
@@ -67,14 +102,16 @@ class Reconciler:
 
     async def _binding(self, tenant: str, name: str, *, has_key: bool) -> None:
         slot = await self._bindings.records.slot(tenant, name)
-        if slot.sweeping or (slot.record is None and has_key and self._old(tenant, name)):
+        if slot.record:
+            self._orphans[tenant].pop(name, None)
+            if slot.record.revoked:
+                await self._finish(tenant, name, has_key=has_key)
+        elif slot.sweeping or (has_key and self._old(tenant, name)):
             await self._sweep(tenant, name, slot.version, begun=slot.sweeping)
-        elif slot.record and slot.record.revoked:
-            await self._finish(tenant, name, has_key=has_key)
 
     def _old(self, tenant: str, name: str) -> bool:
         now = self._clock.monotonic()
-        return now >= self._orphans.setdefault((tenant, name), now) + ORPHAN_AGE_S
+        return now >= self._orphans[tenant].setdefault(name, now) + ORPHAN_AGE_S
 
     async def _finish(self, tenant: str, name: str, *, has_key: bool) -> None:
         """Complete a revocation, if anything of it is left to do."""
@@ -82,7 +119,6 @@ class Reconciler:
         if has_key or (credential and credential.data is not None):
             await self._bindings.revoke(Actor(tenant, "vault"), name)
             logs.get().info("revocation_finished", tenant=tenant, binding=name)
-        self._ended.add((tenant, name))
 
     async def _sweep(self, tenant: str, name: str, version: int, *, begun: bool) -> None:
         """Remove what a bind that never came to its end left behind. The mark keeps a late repeat of it away."""
@@ -92,7 +128,7 @@ class Reconciler:
             await self._bindings.destroy_credential(tenant, name)
             await self._bindings.fence(tenant, name)
             await self._bindings.records.mark(tenant, name, sweeping=False, cas=version)
-        self._orphans.pop((tenant, name), None)
+        self._orphans[tenant].pop(name, None)
         logs.get().info("orphan_swept", tenant=tenant, binding=name)
 
     async def _claim(self, tenant: str, fingerprint: str) -> None:
