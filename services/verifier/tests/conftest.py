@@ -57,7 +57,7 @@ from strongroom.vault.v1.signer_pb2_grpc import SignerServicer, add_SignerServic
 from strongroom.verifier.v1.verification_service_pb2 import Event
 from verifier.bitget.client import BitgetClient, open_session
 from verifier.bitget.shared_budget import SharedBudget
-from verifier.jobs import Job, Outcome, Queue
+from verifier.jobs import ASKED, ATTEMPTS, BACKGROUND, DUE, SOON, Job, Outcome, Queue
 from verifier.schedule import Schedule
 from verifier.status import Status
 from verifier.verify import Verification
@@ -65,6 +65,8 @@ from verifier.worker import Handler, Pool
 
 TENANT = "t" * 26
 EGRESS = ("203.0.113.10", "203.0.113.11")
+# Keys without a TTL: the queue's own, from which each entry goes with its job.
+OWNED = {key.encode() for key in (ASKED, BACKGROUND, DUE, SOON, ATTEMPTS)}
 BOTH = (SCOPE_SPOT, SCOPE_FUTURES)
 
 
@@ -322,7 +324,7 @@ async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
     yield client
     orphans = []
     async for key in client.scan_iter():
-        if key not in (b"sr:jobs", b"sr:due", b"sr:due:attempts") and await client.ttl(key) < 0:
+        if key not in OWNED and await client.ttl(key) < 0:
             orphans.append(key)
     await client.flushall()
     await client.aclose()

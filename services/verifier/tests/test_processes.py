@@ -13,7 +13,7 @@ from common.errors import NotFound, PermissionDenied
 from common.rpc import client
 from common.rpc.tls import Identity
 from strongroom.types.v1 import binding_pb2 as types
-from verifier.jobs import GROUP, STREAM, Job
+from verifier.jobs import ASKED, GROUP, Job
 from verifier.vault_client import VaultClient
 
 SETTINGS = {"slots": "4", "lease_seconds": "1", "reconcile_seconds": "60"}
@@ -61,7 +61,7 @@ async def test_a_worker_killed_while_it_holds_a_job_loses_nothing(
         entry = await bench.queue.put(Job(binding.tenant_id, binding.id, "bind"))
 
         async def holder() -> bytes | None:
-            pending = await bench.redis.xpending_range(STREAM, GROUP, "-", "+", 1)
+            pending = await bench.redis.xpending_range(ASKED, GROUP, "-", "+", 1)
             return pending[0]["consumer"] if pending and bench.vault.signed else None
 
         name = (await wait_until(holder, 20)).decode()
@@ -70,7 +70,7 @@ async def test_a_worker_killed_while_it_holds_a_job_loses_nothing(
         assert await bench.queue.wait(entry, 20)
 
         async def empty() -> bool:
-            return not await bench.redis.xlen(STREAM)
+            return not await bench.redis.xlen(ASKED)
 
         await wait_until(empty)
     assert bench.vault.transitions == 1
@@ -98,13 +98,14 @@ async def test_a_worker_told_to_stop_finishes_its_job_and_ends_cleanly(
         code = await asyncio.to_thread(process.wait, 10)
         assert code == 0
     assert await bench.queue.wait(entry, 1)
-    assert (await bench.redis.xpending(STREAM, GROUP))["pending"] == 0
+    assert (await bench.redis.xpending(ASKED, GROUP))["pending"] == 0
 
 
 async def test_a_redis_emptied_under_a_worker_is_rebuilt(
     bench: Any, worker: Callable[..., Child], wait_until: Any
 ) -> None:
-    bindings = [bench.vault.bind(bench.exchange.named("unified-trader")) for _ in range(5)]
+    names = ("unified-trader", "unified-sub", "classic-trader")
+    bindings = [bench.vault.bind(bench.exchange.named(name)) for name in names]
     bench.exchange.limits.enforced = False
     with _running(worker("only")):
         for binding in bindings:

@@ -1,14 +1,12 @@
 """Rebuilding what Redis lost: every projection and every plan comes back, once, and never all at the same moment."""
 
 import time
-from random import Random
 from typing import Any
 
 from common.clock import SystemClock, timestamp
 from strongroom.types.v1 import binding_pb2 as types
 from verifier.jobs import DUE
 from verifier.reconcile import LOCK, Reconciler
-from verifier.schedule import LONGEST_RETRY_S, Schedule
 from verifier.status import projection_key
 
 TENANT = "t" * 26
@@ -22,6 +20,7 @@ def _reconciler(bench: Any) -> Reconciler:
         queue=bench.queue,
         schedule=bench.schedule,
         interval_s=86_400,
+        calls_per_minute=5400,
         clock=SystemClock(),
     )
 
@@ -114,26 +113,6 @@ async def test_a_rebuild_spreads_its_verifications(bench: Any) -> None:
     scores = sorted(score for _, score in await bench.redis.zrange(DUE, 0, -1, withscores=True))
     assert len(scores) == 250
     assert scores[-1] - scores[0] > 3000
-
-
-def test_retries_grow_with_jitter_up_to_a_quarter_of_an_hour() -> None:
-    schedule = Schedule(86_400, Random(1).uniform)
-    for attempt in range(40):
-        ceiling = min(900.0, 2.0 * 2**attempt)
-        delays = [schedule.after_failure(attempt) for _ in range(200)]
-        assert min(delays) > 0
-        assert max(delays) <= ceiling
-        assert max(delays) > ceiling * 0.9
-    assert LONGEST_RETRY_S == 900
-
-
-def test_a_fresh_key_that_is_not_known_yet_is_looked_at_again_within_a_minute() -> None:
-    schedule, now = Schedule(86_400, Random(1).uniform), time.time()
-    verdict = types.Verdict(status=types.STATUS_REJECTED, reason=types.REASON_INVALID_API_KEY)
-    fresh = types.Binding(created_at=timestamp(now - 5), verdict=verdict)
-    old = types.Binding(created_at=timestamp(now - 500), verdict=verdict)
-    assert 30 < schedule.after_verdict(fresh, now) <= 60
-    assert schedule.after_verdict(old, now) > 3600
 
 
 async def test_one_foreign_value_does_not_keep_the_others_from_being_rebuilt(bench: Any) -> None:

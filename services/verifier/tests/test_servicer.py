@@ -16,7 +16,7 @@ from strongroom.types.v1 import binding_pb2 as types
 from strongroom.verifier.v1.verification_service_pb2 import GetRequest, ListRequest, SubmitRequest, WatchRequest
 from strongroom.verifier.v1.verification_service_pb2_grpc import VerificationServiceStub
 from verifier.app import run_api
-from verifier.jobs import DUE, STREAM
+from verifier.jobs import ASKED, DUE
 from verifier.settings import ApiSettings
 
 TENANT, OTHER = "t" * 26, "u" * 26
@@ -121,7 +121,7 @@ async def test_a_revoked_binding_is_told_and_never_verified(bench: Any, front: F
         assert not await front.submit(binding.id)
     assert [event.status for event in await bench.events()] == [types.STATUS_CONNECTED, types.STATUS_REVOKED]
     assert not (await front.get(binding.id)).HasField("observation")
-    assert await bench.redis.exists(STREAM, DUE) == 0
+    assert await bench.redis.exists(ASKED, DUE) == 0
 
 
 async def test_a_foreign_binding_answers_like_a_random_one(bench: Any, front: Front) -> None:

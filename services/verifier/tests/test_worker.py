@@ -9,7 +9,19 @@ from typing import Any
 
 import pytest
 from strongroom.types.v1 import binding_pb2 as types
-from verifier.jobs import ATTEMPTS, DEAD, DUE, GROUP, STREAM, Job, Misfit, Outcome, decode, lock_key
+from verifier.jobs import (
+    ASKED,
+    ATTEMPTS,
+    BACKGROUND,
+    DEAD,
+    DUE,
+    GROUP,
+    Job,
+    Misfit,
+    Outcome,
+    decode,
+    lock_key,
+)
 from verifier.status import projection_key
 from verifier.worker import Pool
 
@@ -37,8 +49,8 @@ async def test_a_submitted_job_is_verified_acknowledged_and_planned_again(bench:
         entry = await bench.queue.put(_job(binding, "bind"))
         assert await bench.queue.wait(entry, 10)
         assert bench.vault.records[binding.id].verdict.status == types.STATUS_CONNECTED
-        assert await bench.redis.xlen(STREAM) == 0
-        assert (await bench.redis.xpending(STREAM, GROUP))["pending"] == 0
+        assert await bench.redis.xlen(ASKED) == 0
+        assert (await bench.redis.xpending(ASKED, GROUP))["pending"] == 0
         due = await bench.redis.zscore(DUE, f"{TENANT}:{binding.id}")
     assert 0.75 * 86_400 < due / 1000 - time.time() <= 86_400
 
@@ -113,7 +125,7 @@ def test_there_is_no_job_in_poison() -> None:
 async def test_twenty_poisoned_jobs_are_buried_and_the_pool_lives_on(bench: Any, wait_until: Any) -> None:
     binding = bench.vault.bind(bench.exchange.named("unified-trader"))
     for fields in POISON:
-        await bench.redis.xadd(STREAM, fields or {"nothing": ""})
+        await bench.redis.xadd(ASKED, fields or {"nothing": ""})
     async with _working(bench.pool()):
 
         async def buried() -> bool:
@@ -159,15 +171,15 @@ async def test_a_job_that_always_fails_is_buried_after_its_deliveries(bench: Any
         await wait_until(buried)
     assert broken.calls == 5
     assert [fields[b"reason"] for _, fields in await bench.redis.xrange(DEAD)] == [b"deliveries"]
-    assert await bench.redis.xlen(STREAM) == 0
+    assert await bench.redis.xlen(ASKED) == 0
 
 
 async def test_an_abandoned_job_is_taken_over_and_done_once(bench: Any, wait_until: Any) -> None:
     binding = bench.vault.bind(bench.exchange.named("unified-trader"))
     await bench.queue.prepare()
     entry = await bench.queue.put(_job(binding, "bind"))
-    delivered = await bench.queue.read(1, 100)
-    assert await bench.queue.lock(_job(binding), entry, 60_000)
+    delivered = await bench.queue.read(ASKED, 1, 100)
+    assert await bench.queue.lock(_job(binding), delivered[0], 60_000)
     assert [delivery.entry for delivery in delivered] == [entry]
     async with _working(bench.pool(consumer="two", lease_s=0.2)):
         assert await bench.queue.wait(entry, 10)
@@ -177,9 +189,9 @@ async def test_an_abandoned_job_is_taken_over_and_done_once(bench: Any, wait_unt
 async def test_a_worker_that_died_before_its_last_step_leaves_a_plan_behind(bench: Any) -> None:
     binding = bench.vault.bind(bench.exchange.named("unified-trader"))
     await bench.queue.prepare()
-    entry = await bench.queue.put(_job(binding, "bind"))
-    (delivery,) = await bench.queue.read(1, 100)
-    started = await bench.queue.lock(_job(binding), entry, 60_000)
+    await bench.queue.put(_job(binding, "bind"))
+    (delivery,) = await bench.queue.read(ASKED, 1, 100)
+    started = await bench.queue.lock(_job(binding), delivery, 60_000)
     await bench.verification().run(_job(binding), started + 1)
     signed = len(bench.vault.signed)
     async with _working(bench.pool(consumer="two", lease_s=0.2)):
@@ -208,7 +220,7 @@ async def test_running_jobs_are_finished_when_the_pool_stops(bench: Any, wait_un
         await wait_until(held)
         stopping.set()
     assert await bench.queue.wait(entry, 1)
-    assert await bench.redis.xlen(STREAM) == 0
+    assert await bench.redis.xlen(ASKED) == 0
 
 
 async def test_an_emptied_redis_gets_its_group_back_and_new_jobs_run(bench: Any, wait_until: Any) -> None:
@@ -230,22 +242,22 @@ def _is_set(event: asyncio.Event) -> Callable[[], Any]:
 async def test_consumers_that_left_are_removed_and_those_with_jobs_stay(bench: Any) -> None:
     await bench.queue.prepare()
     await bench.queue.put(Job(TENANT, "a" * 32, "request"))
-    await bench.queue.read(1, 10)
-    await bench.redis.xgroup_createconsumer(STREAM, GROUP, "gone")
+    await bench.queue.read(ASKED, 1, 10)
+    await bench.redis.xgroup_createconsumer(ASKED, GROUP, "gone")
     await bench.queue.tidy(0)
-    assert [consumer["name"] for consumer in await bench.redis.xinfo_consumers(STREAM, GROUP)] == [b"bench"]
+    assert [consumer["name"] for consumer in await bench.redis.xinfo_consumers(ASKED, GROUP)] == [b"bench"]
 
 
 async def test_what_is_due_is_moved_once_with_its_attempts(bench: Any) -> None:
     await bench.queue.prepare()
     job = Job(TENANT, "a" * 32, "request")
     await bench.queue.put(job)
-    (delivery,) = await bench.queue.read(1, 100)
-    await bench.queue.finish(delivery, job, Outcome(verified=False, next_s=1, attempt=3), time.time())
-    assert await bench.queue.sweep(time.time()) == 0
-    assert await bench.queue.sweep(time.time() + 2) == 1
-    assert await bench.queue.sweep(time.time() + 2) == 0
-    (moved,) = await bench.queue.read(5, 100)
+    (delivery,) = await bench.queue.read(ASKED, 1, 100)
+    await bench.queue.finish(delivery, job, Outcome(verified=False, next_s=1, attempt=3), 1, time.time())
+    assert await bench.queue.sweep(time.time(), 9) == 0
+    assert await bench.queue.sweep(time.time() + 2, 9) == 1
+    assert await bench.queue.sweep(time.time() + 2, 9) == 0
+    (moved,) = await bench.queue.read(BACKGROUND, 5, 100)
     assert decode(moved.fields) == Job(TENANT, "a" * 32, "retry", 3)
     assert await bench.redis.exists(DUE, ATTEMPTS) == 0
 

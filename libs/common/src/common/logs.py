@@ -39,6 +39,7 @@ KEYS: Final = frozenset(
         "delay_s",
         "job",
         "count",
+        "total",
         "revision",
         "address",
         "error",

@@ -27,6 +27,7 @@ from strongroom.verifier.v1.verification_service_pb2_grpc import add_Verificatio
 
 from verifier.bitget.client import BitgetClient, open_session
 from verifier.bitget.shared_budget import SharedBudget
+from verifier.index import Index
 from verifier.jobs import Queue
 from verifier.reconcile import Reconciler
 from verifier.schedule import Schedule
@@ -63,6 +64,7 @@ async def run_api(settings: ApiSettings, stopping: asyncio.Event) -> None:
             tokens=TokenVerifier(settings.jwt_issuer, settings.jwks_file, clock),
             vault=VaultClient(links.vault),
             status=Status(links.redis, clock),
+            index=Index(links.redis),
             queue=Queue(links.redis, _consumer()),
             events=events,
             clock=clock,
@@ -99,6 +101,7 @@ async def run_worker(settings: WorkerSettings, stopping: asyncio.Event) -> None:
             queue=queue,
             schedule=schedule,
             interval_s=settings.verify_seconds,
+            calls_per_minute=settings.calls_per_minute,
             clock=clock,
         )
         pool = Pool(
@@ -120,10 +123,13 @@ async def _reconcile(reconciler: Reconciler, lost: asyncio.Event, stopping: asyn
     """Reconcile at the start, every `period` seconds, and at once when Redis has lost its group."""
 
     async def once() -> None:
+        emptied = lost.is_set()
         lost.clear()
         try:
-            await reconciler.run()
+            await reconciler.run(lost=emptied)
         except (StrongroomError, RedisError, OSError) as error:
+            if emptied:
+                lost.set()
             logs.get().warning("reconcile_put_off", error=type(error).__name__)
             await pause(stopping, RECONCILE_AGAIN_S)
         else:

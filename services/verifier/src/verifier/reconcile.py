@@ -1,26 +1,39 @@
-"""Own the rebuilding of Redis from the records in Vault: projections, and what is due.
+"""Own the rebuilding of Redis from the records in Vault: projections, indexes, and what is due.
 
 What it plans twice is harmless; it never touches a record.
 """
 
 import secrets
+from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 from common import logs
 from common.clock import Clock
 from redis.asyncio import Redis
 from strongroom.types.v1.binding_pb2 import STATUS_PENDING, STATUS_REVOKED, Binding
 
+from verifier.index import Index
 from verifier.jobs import Job, Queue
 from verifier.schedule import Schedule
-from verifier.status import Known, Status
+from verifier.status import Draft, Outline, Status
 from verifier.vault_client import MANY, Vault
 
-LOCK: Final = "sr:reconcile"
+LOCK: Final = "sr:{reconcile}:lock"
+CURSOR: Final = "sr:{reconcile}:cursor"
+RECENT: Final = "sr:{reconcile}:recent"
+TENANTS: Final = "sr:{reconcile}:tenants"
 LOCK_S: Final = 60
-# Verifications that a rebuild causes start at most so fast, all workers together.
-RATE_PER_S: Final = 50.0
+# An interrupted round is taken up where it was for so long, and a full one is not made again within as long.
+CURSOR_S: Final = 3600
+RECENT_S: Final = 600
+TENANTS_S: Final = 90 * 86_400
+FULL_S: Final = (5.0 * 3600, 7.0 * 3600)
+PROGRESS_S: Final = 5.0
+# A verification makes about so many calls; those that a rebuild causes may use half of the budget.
+CALLS: Final = 4
+SHARE: Final = 1 / 2
 # A revocation older than this was told long ago; its projection may have expired.
 TOLD_S: Final = 7 * 86_400
 _EXTEND: Final = (
@@ -29,8 +42,29 @@ _EXTEND: Final = (
 _RELEASE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
 
+class LockLost(Exception):
+    """Another worker has taken over."""
+
+
+@dataclass(slots=True)
+class Round:
+    """What one round has done so far. `soon` and `later` count what it planned in turn, new bindings apart."""
+
+    full: bool
+    total: int
+    done: int = 0
+    restored: int = 0
+    planned: int = 0
+    forgotten: int = 0
+    fresh: int = 0
+    unseen: int = 0
+
+
 class Reconciler:
-    """Compare every record with what Redis knows of it; one worker at a time."""
+    """Compare what exists with what Redis knows of it; one worker at a time.
+
+    A light round asks for names alone and reads only what Redis lacks. A full one compares every record's revision.
+    """
 
     def __init__(
         self,
@@ -41,63 +75,176 @@ class Reconciler:
         queue: Queue,
         schedule: Schedule,
         interval_s: float,
+        calls_per_minute: int,
         clock: Clock,
     ) -> None:
         self._redis = redis
         self._vault = vault
         self._status = status
+        self._index = Index(redis)
         self._queue = queue
         self._schedule = schedule
         self._interval_s = interval_s
+        self._rate = calls_per_minute / 60 * SHARE / CALLS
         self._clock = clock
+        self._token = secrets.token_hex(8)
+        self._full_at = 0.0
+        self._told_at = 0.0
 
-    async def run(self) -> None:
-        """Go through all records once; do nothing while another worker does."""
-        token = secrets.token_hex(8)
-        if not await self._redis.set(LOCK, token, nx=True, ex=LOCK_S):
+    async def run(self, *, lost: bool = False) -> None:
+        """Make one round, a full one at first, from time to time, and when Redis has `lost` something.
+
+        Do nothing while another worker makes one. What ends early is taken up where it was.
+        """
+        if not await self._redis.set(LOCK, self._token, nx=True, ex=LOCK_S):
             return
         try:
-            await self._scan(token)
+            await self._round(lost)
+        except LockLost:
+            logs.get().warning("reconcile_taken_over")
         finally:
-            await self._redis.eval(_RELEASE, 1, LOCK, token)
+            await self._redis.eval(_RELEASE, 1, LOCK, self._token)
 
-    async def _scan(self, token: str) -> None:
-        restored = planned = 0
-        async for tenant, names in self._vault.names():
-            for start in range(0, len(names), MANY):
-                batch = await self._vault.describe_many(tenant, names[start : start + MANY])
-                restored, planned = await self._compare(batch, restored, planned)
-                if not await self._redis.eval(_EXTEND, 1, LOCK, token, LOCK_S):
-                    return
-        if restored or planned:
-            logs.get().info("reconciled", count=restored, job=planned)
+    async def _round(self, lost: bool) -> None:
+        cursor = await self._cursor()
+        full = cursor is not None or lost or await self._due()
+        started = self._clock.monotonic()
+        found = [(tenant, names) async for tenant, names in self._vault.names()]
+        state = Round(full, sum(len(names) for _, names in found))
+        await self._walk(found, state, cursor)
+        await self._vanished({tenant for tenant, _ in found}, state)
+        if full:
+            self._full_at = self._clock.monotonic() + self._schedule.uniform(*FULL_S)
+            await self._redis.set(RECENT, "1", ex=RECENT_S)
+            await self._redis.delete(CURSOR)
+        if full or state.restored or state.planned or state.forgotten:
+            seconds = round((self._clock.monotonic() - started) * 1000, 1)
+            logs.get().info(
+                "reconciled", count=state.restored, total=state.total, job=state.planned, duration_ms=seconds
+            )
 
-    async def _compare(self, batch: Sequence[Binding], restored: int, planned: int) -> tuple[int, int]:
-        if not batch:
-            return restored, planned
-        known = await self._status.read_many([(binding.tenant_id, binding.id) for binding in batch])
-        jobs = [Job(binding.tenant_id, binding.id, "reconcile") for binding in batch]
-        due = await self._queue.due(job.member for job in jobs)
-        for binding, job, projection, is_due in zip(batch, jobs, known, due, strict=True):
-            if self._outdated(binding, projection):
-                await self._status.recorded(binding)
-                restored += 1
+    async def _due(self) -> bool:
+        """Tell whether this worker's full round is due and no other has just made one."""
+        return self._clock.monotonic() >= self._full_at and not await self._redis.exists(RECENT)
+
+    async def _walk(
+        self, found: Sequence[tuple[str, Sequence[str]]], state: Round, cursor: tuple[str, str] | None
+    ) -> None:
+        """Go through all names in order, from the cursor on; say of each tenant at its end that its list is whole."""
+        for place, (tenant, names) in enumerate(found):
+            first = place == 0 or found[place - 1][0] != tenant
+            last = place + 1 == len(found) or found[place + 1][0] != tenant
+            after = "" if first else found[place - 1][1][-1]
+            left = _beyond(tenant, names, cursor)
+            state.done += len(names) - len(left)
+            await self._orphans(tenant, after, "" if last else names[-1], set(names), state)
+            for start in range(0, len(left), MANY):
+                await self._step(tenant, left[start : start + MANY], state)
+            if last:
+                await self._index.whole(tenant)
+
+    async def _step(self, tenant: str, names: Sequence[str], state: Round) -> None:
+        wanted = names if state.full else await self._suspects(tenant, names)
+        if wanted:
+            await self._compare(tenant, wanted, state)
+        state.done += len(names)
+        if not await self._redis.eval(_EXTEND, 1, LOCK, self._token, LOCK_S):
+            raise LockLost
+        if state.full:
+            await self._progress(tenant, names[-1], state)
+
+    async def _suspects(self, tenant: str, names: Sequence[str]) -> list[str]:
+        """Return the ids that are not listed, or are not planned as they should be."""
+        listed, revoked = await self._index.known(tenant, names)
+        due = await self._queue.due([f"{tenant}:{name}" for name in names])
+        rows = zip(names, listed, revoked, due, strict=True)
+        return [name for name, is_listed, ended, is_due in rows if not is_listed or ended == is_due]
+
+    async def _compare(self, tenant: str, names: Sequence[str], state: Round) -> None:
+        """Bring what Redis knows of some bindings to what their records say, and have them planned.
+
+        Redis is read first: what is ahead of a record that is read later belongs to a Vault that was set back.
+        """
+        outlines = dict(zip(names, await self._status.outlines(tenant, names), strict=True))
+        listed = dict(zip(names, (await self._index.known(tenant, names))[0], strict=True))
+        due = dict(zip(names, await self._queue.due([f"{tenant}:{name}" for name in names]), strict=True))
+        bindings = await self._vault.describe_many(tenant, names)
+        drafts = [
+            self._draft(binding, outlines[binding.id])
+            for binding in bindings
+            if outlines[binding.id].revision != binding.revision or not listed[binding.id]
+        ]
+        await self._status.publish(drafts)
+        state.restored += len(drafts)
+        plans: list[tuple[Job, float]] = []
+        for binding in bindings:
+            job, known = Job(tenant, binding.id, "reconcile"), outlines[binding.id]
             if binding.verdict.status == STATUS_REVOKED:
-                if is_due:
+                if due[binding.id]:
                     await self._queue.cancel(job)
-            elif not is_due or projection.observation is None:
-                await self._queue.plan(job, self._clock.unix() + self._delay(binding, projection, planned))
-                planned += 1
-        return restored, planned
+            elif not due[binding.id] or not known.observed:
+                plans.append((job, self._clock.unix() + self._delay(binding, known, state)))
+        await self._queue.plan(plans)
+        state.planned += len(plans)
 
-    def _outdated(self, binding: Binding, known: Known) -> bool:
-        if known.revision >= binding.revision:
-            return False
+    def _draft(self, binding: Binding, known: Outline) -> Draft:
         age = self._clock.unix() - binding.updated_at.ToMilliseconds() / 1000
-        return binding.verdict.status != STATUS_REVOKED or known.revision >= 0 or age < TOLD_S
+        tell = binding.verdict.status != STATUS_REVOKED or known.revision >= 0 or age < TOLD_S
+        return Draft(binding, tell=tell, back=known.revision > binding.revision)
 
-    def _delay(self, binding: Binding, known: Known, planned: int) -> float:
+    def _delay(self, binding: Binding, known: Outline, state: Round) -> float:
         """Return when to verify: soon, in turn, what has no verdict or no fresh observation; else in the interval."""
-        if binding.verdict.status == STATUS_PENDING or known.observation is None or known.stale:
-            return planned / RATE_PER_S + self._schedule.uniform(0.5, 2.0)
+        if binding.verdict.status == STATUS_PENDING:
+            state.fresh += 1
+            return state.fresh / self._rate + self._schedule.uniform(0.5, 2.0)
+        if not known.observed or known.stale:
+            state.unseen += 1
+            return state.unseen / self._rate + self._schedule.uniform(0.5, 2.0)
         return self._schedule.uniform(0.0, self._interval_s)
+
+    async def _orphans(self, tenant: str, after: str, last: str, names: set[str], state: Round) -> None:
+        """Forget what is listed between two ids and has no record."""
+        strangers = [name for name in await self._index.between(tenant, after, last) if name not in names]
+        for start in range(0, len(strangers), MANY):
+            part = strangers[start : start + MANY]
+            alive = {binding.id for binding in await self._vault.describe_many(tenant, part)}
+            for name in part:
+                if name not in alive:
+                    await self._status.forget(tenant, name)
+                    await self._queue.cancel(Job(tenant, name, "reconcile"))
+                    state.forgotten += 1
+
+    async def _vanished(self, tenants: set[str], state: Round) -> None:
+        """Forget the bindings of tenants that had some and have none any more."""
+        known: Any = await self._redis.smembers(TENANTS)
+        for tenant in {member.decode("ascii", "replace") for member in known} - tenants:
+            await self._orphans(tenant, "", "", set(), state)
+        if tenants:
+            async with self._redis.pipeline(transaction=True) as batch:
+                batch.delete(TENANTS)
+                batch.sadd(TENANTS, *tenants)
+                batch.expire(TENANTS, TENANTS_S)
+                await batch.execute()
+
+    async def _cursor(self) -> tuple[str, str] | None:
+        """Return the (tenant, id) up to which an interrupted full round came."""
+        known: Any = await self._redis.hmget(CURSOR, ["tenant", "after"])
+        tenant, after = known
+        return (tenant.decode("ascii", "replace"), after.decode("ascii", "replace")) if tenant and after else None
+
+    async def _progress(self, tenant: str, name: str, state: Round) -> None:
+        async with self._redis.pipeline(transaction=True) as batch:
+            batch.hset(CURSOR, mapping={"tenant": tenant, "after": name, "done": state.done, "total": state.total})
+            batch.expire(CURSOR, CURSOR_S)
+            await batch.execute()
+        now = self._clock.monotonic()
+        if now - self._told_at >= PROGRESS_S:
+            self._told_at = now
+            logs.get().info("reconciling", count=state.done, total=state.total)
+
+
+def _beyond(tenant: str, names: Sequence[str], cursor: tuple[str, str] | None) -> Sequence[str]:
+    """Return what a cursor leaves to be done of one tenant's sorted ids."""
+    if cursor is None or tenant > cursor[0]:
+        return names
+    return names[bisect_right(names, cursor[1]) :] if tenant == cursor[0] else []

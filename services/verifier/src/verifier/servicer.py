@@ -19,8 +19,9 @@ from strongroom.types.v1.binding_pb2 import STATUS_PENDING, STATUS_REVOKED, Bind
 from strongroom.verifier.v1 import verification_service_pb2 as messages
 from strongroom.verifier.v1.verification_service_pb2_grpc import VerificationServiceServicer
 
+from verifier.index import Incomplete, Index
 from verifier.jobs import Job, Queue
-from verifier.status import Status
+from verifier.status import Known, Status
 from verifier.vault_client import VaultClient
 
 METHODS: Final = ("Submit", "Get", "List", "Page", "Watch")
@@ -38,11 +39,20 @@ class VerificationServicer(VerificationServiceServicer):
     """Answer for the tenant of the caller's own token."""
 
     def __init__(
-        self, *, tokens: TokenVerifier, vault: VaultClient, status: Status, queue: Queue, events: EventHub, clock: Clock
+        self,
+        *,
+        tokens: TokenVerifier,
+        vault: VaultClient,
+        status: Status,
+        index: Index,
+        queue: Queue,
+        events: EventHub,
+        clock: Clock,
     ) -> None:
         self._tokens = tokens
         self._vault = vault
         self._status = status
+        self._index = index
         self._queue = queue
         self._events = events
         self._clock = clock
@@ -79,10 +89,21 @@ class VerificationServicer(VerificationServiceServicer):
         found = await self._observations(caller, [ids.binding_id(item) for item in request.binding_ids])
         return messages.ListResponse(observations=[observation or Observation() for observation in found])
 
-    async def Page(self, request: messages.PageRequest, context: ServicerContext) -> messages.PageResponse:  # noqa: ARG002
-        """Return a page of the tenant's bindings by id; raise Unavailable when the index may lack some."""
-        self._reader(context)
-        raise Unavailable("index_incomplete", "The index is being rebuilt.", retry_after=2)
+    async def Page(self, request: messages.PageRequest, context: ServicerContext) -> messages.PageResponse:
+        """Return a page of the tenant's bindings by id; raise Unavailable while what is published may lack some."""
+        caller = self._reader(context)
+        if not 1 <= request.limit <= LIST_LIMIT:
+            raise InvalidArgument("limit", "Ask for 1 to 100 bindings.", field="limit")
+        after = ids.binding_id(request.after) if request.after else ""
+        try:
+            names, more = await self._index.page(caller.tenant, request.status, request.subject, after, request.limit)
+            known = await self._status.read_many([(caller.tenant, name) for name in names])
+            entries = [_entry(caller.tenant, name, item) for name, item in zip(names, known, strict=True)]
+        except Incomplete:
+            raise Unavailable("index_incomplete", "The list of bindings is being rebuilt.", retry_after=2) from None
+        except (RedisError, OSError):
+            raise _unavailable() from None
+        return messages.PageResponse(entries=entries, next_after=more)
 
     async def Watch(
         self, request: messages.WatchRequest, context: ServicerContext
@@ -122,6 +143,13 @@ class VerificationServicer(VerificationServiceServicer):
         caller = self._tokens.verify(authorization(context))
         caller.require(READ)
         return caller
+
+
+def _entry(tenant: str, name: str, known: Known) -> messages.PageEntry:
+    """Return one line of a page; raise Incomplete when what is published is not this binding."""
+    if known.binding is None or (known.binding.tenant_id, known.binding.id) != (tenant, name):
+        raise Incomplete
+    return messages.PageEntry(binding=known.binding, observation=known.observation)
 
 
 async def _before(

@@ -1,59 +1,73 @@
-"""Own what Redis knows of a binding: one projection, and exactly one event for each change of state.
+"""Own what Redis knows of a binding: one projection, its place in the tenant's indexes, one event for each change.
 
-A projection never goes back to an older revision. Everything here can be lost and is rebuilt from the record in Vault.
+A projection never goes back to an older revision by itself. Everything here can be lost and is rebuilt from Vault.
 """
 
+import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from common import logs
 from common.clock import Clock, rfc3339, timestamp
+from common.errors import Aborted
 from common.events import epoch_key, stream_key
 from google.protobuf.message import DecodeError
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
-from strongroom.types.v1.binding_pb2 import STATUS_REVOKED, Binding, Observation
+from strongroom.types.v1.binding_pb2 import STATUS_PENDING, STATUS_REVOKED, Binding, Change, Observation
 from strongroom.verifier.v1.verification_service_pb2 import Event
+
+from verifier import changes, status_scripts
+from verifier.index import index_key, labels, projection_key
 
 TTL_S: Final = 90 * 86_400
 EVENTS_KEPT: Final = 10_000
-
-# Returns 1 when an event was written. An empty observation leaves the stored one and its staleness as they are.
-# A key of another type than ours holds nothing: it is made anew.
-# KEYS projection, events, epoch; ARGV revision, stale, observation, event, fresh epoch, ttl, events kept, started.
-_PUBLISH: Final = """
-for i, kind in ipairs({'hash', 'stream', 'string'}) do
-  if redis.call('TYPE', KEYS[i]).ok ~= kind then redis.call('DEL', KEYS[i]) end
-end
-local revision, known = tonumber(ARGV[1]), tonumber(redis.call('HGET', KEYS[1], 'revision') or '-1') or -1
-if revision < known then return 0 end
-local stale = redis.call('HGET', KEYS[1], 'stale') or '0'
-redis.call('HSET', KEYS[1], 'revision', ARGV[1], 'stale', ARGV[2], 'state', ARGV[4])
-if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'observation', ARGV[3], 'started', ARGV[8]) end
-redis.call('EXPIRE', KEYS[1], ARGV[6])
-if revision == known and stale == ARGV[2] then return 0 end
-if redis.call('SET', KEYS[3], ARGV[5], 'NX', 'EX', ARGV[6]) == false then redis.call('EXPIRE', KEYS[3], ARGV[6]) end
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[7], '*', 'epoch', redis.call('GET', KEYS[3]), 'event', ARGV[4])
-redis.call('EXPIRE', KEYS[2], ARGV[6])
-return 1
-"""
-
-
-def projection_key(tenant: str, binding: str) -> str:
-    """Return the key of a binding's projection, in its tenant's cluster slot."""
-    return f"sr:{{{tenant}}}:obs:{binding}"
+# How often a publication is made anew because another one came between.
+TRIES: Final = 8
+_VERSION: Final = re.compile(rb"[0-9a-f]{8}")
+FIELDS: Final = ("revision", "stale", "observation", "started", "binding", "version")
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is stored of one binding; `revision` is -1 and `observation` None where nothing is."""
+    """What is stored of one binding; `revision` is -1, `observation` and `binding` None where nothing is."""
 
     revision: int = -1
     stale: bool = False
     observation: Observation | None = None
     started_ms: int = 0
+    binding: Binding | None = None
+    version: str = ""
+
+    @property
+    def pending(self) -> bool:
+        """Whether the binding is known and has no verdict yet."""
+        return self.binding is not None and self.binding.verdict.status == STATUS_PENDING
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """The little that a comparison with the record needs; `revision` is -1 where nothing is stored."""
+
+    revision: int = -1
+    stale: bool = False
+    observed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What to publish of a binding; an `observation` of None keeps the stored one.
+
+    `tell` False writes no event, for what was told long ago; `back` lets an older revision take the place of a newer.
+    """
+
+    binding: Binding
+    observation: Observation | None = None
+    started_ms: int = 0
+    tell: bool = True
+    back: bool = False
 
 
 class Status:
@@ -62,6 +76,8 @@ class Status:
     def __init__(self, redis: Redis, clock: Clock) -> None:
         self._redis = redis
         self._clock = clock
+        self._write = redis.register_script(status_scripts.PUBLISH)
+        self._forget = redis.register_script(status_scripts.FORGET)
 
     async def read(self, tenant: str, binding: str) -> Known:
         """Return what is stored of one binding."""
@@ -69,76 +85,141 @@ class Status:
 
     async def read_many(self, wanted: Sequence[tuple[str, str]]) -> list[Known]:
         """Return what is stored of several bindings, in their order."""
-        async with self._redis.pipeline(transaction=False) as batch:
-            for tenant, binding in wanted:
-                batch.hmget(projection_key(tenant, binding), ["revision", "stale", "observation", "started"])
-            return [_known(fields) for fields in await batch.execute(raise_on_error=False)]
+        return [_known(fields) for fields in await self._fields(wanted, FIELDS)]
+
+    async def outlines(self, tenant: str, bindings: Sequence[str]) -> list[Outline]:
+        """Return the outlines of several bindings of one tenant, in their order."""
+        found = await self._fields([(tenant, binding) for binding in bindings], ("revision", "stale", "started"))
+        return [_outline(fields) for fields in found]
 
     async def observed(self, binding: Binding, observation: Observation, started_ms: int) -> bool:
         """Publish the outcome of a verification that began at `started_ms`; return whether it was a change."""
-        return await self._publish(binding, observation, observation.stale, started_ms)
+        return (await self.publish([Draft(binding, observation, started_ms)]))[0]
 
     async def recorded(self, binding: Binding) -> bool:
         """Publish a record's state as it is, keeping what was observed; return whether it was a change.
 
-        Of a revoked binding only the revision stays, so that its last event is not written twice.
+        Nothing observed is kept of a revoked binding.
         """
-        if binding.verdict.status == STATUS_REVOKED:
-            changed = await self._publish(binding, None, stale=False, started_ms=0)
-            await self._redis.hdel(projection_key(binding.tenant_id, binding.id), "observation", "started")
-            return changed
-        known = await self.read(binding.tenant_id, binding.id)
-        return await self._publish(binding, None, known.stale, started_ms=0)
+        return (await self.publish([Draft(binding)]))[0]
+
+    async def publish(self, drafts: Sequence[Draft]) -> list[bool]:
+        """Publish several bindings and return of each whether it was a change; raise Aborted when it cannot settle.
+
+        Each is compared with what was published before, and written only if that still stands.
+        """
+        told, left = [False] * len(drafts), list(range(len(drafts)))
+        for _ in range(TRIES):
+            answers = await self._attempt([drafts[place] for place in left])
+            for place, answer in zip(left, answers, strict=True):
+                told[place] = answer == 1
+            left = [place for place, answer in zip(left, answers, strict=True) if answer < 0]
+            if not left:
+                return told
+        raise Aborted()
 
     async def forget(self, tenant: str, binding: str) -> None:
-        """Remove the projection of a binding that has no record."""
-        await self._redis.delete(projection_key(tenant, binding))
+        """Remove the projection of a binding that has no record, and its places in the indexes."""
+        keys = [projection_key(tenant, binding), index_key(tenant)]
+        await self._forget(keys=keys, args=[binding, index_key(tenant, "")])
 
-    async def _publish(self, binding: Binding, observation: Observation | None, stale: bool, started_ms: int) -> bool:
-        tenant = binding.tenant_id
-        event = _event(binding, observation, stale, self._clock.unix())
-        keys = [projection_key(tenant, binding.id), stream_key(tenant), epoch_key(tenant)]
-        observed = observation.SerializeToString() if observation is not None else b""
-        values: list[Any] = [binding.revision, int(stale), observed, event.SerializeToString()]
-        values += [secrets.token_hex(4), TTL_S, EVENTS_KEPT, started_ms]
-        return bool(await self._redis.eval(_PUBLISH, len(keys), *keys, *values))
+    async def _attempt(self, drafts: Sequence[Draft]) -> list[int]:
+        known = await self.read_many([(draft.binding.tenant_id, draft.binding.id) for draft in drafts])
+        async with self._redis.pipeline(transaction=False) as batch:
+            for draft, before in zip(drafts, known, strict=True):
+                keys, values = self._command(draft, before)
+                await self._write(keys=keys, args=values, client=batch)
+            return [int(answer) for answer in await batch.execute()]
+
+    def _command(self, draft: Draft, before: Known) -> tuple[list[str], list[Any]]:
+        binding, tenant = draft.binding, draft.binding.tenant_id
+        revoked = binding.verdict.status == STATUS_REVOKED
+        shown = None if revoked else draft.observation or before.observation
+        changed = changes.between(_facts(before), changes.facts(binding, shown)) if before.binding else []
+        tell = draft.tell and (before.binding is None or binding.revision != before.revision or bool(changed))
+        event = self._event(binding, shown, changed).SerializeToString() if tell else b""
+        stale = shown is not None and shown.stale
+        seen = draft.observation.SerializeToString() if draft.observation is not None and not revoked else b""
+        status, subject = labels(binding)
+        keys = [projection_key(tenant, binding.id), stream_key(tenant), epoch_key(tenant), index_key(tenant)]
+        values: list[Any] = [before.version, secrets.token_hex(4), binding.revision, int(stale)]
+        values += [binding.SerializeToString(), seen, draft.started_ms, event, secrets.token_hex(4), TTL_S]
+        values += [EVENTS_KEPT, index_key(tenant, ""), binding.id, status, subject, int(revoked), int(draft.back)]
+        return keys, values
+
+    def _event(self, binding: Binding, shown: Observation | None, changed: Iterable[Change]) -> Event:
+        verdict = binding.verdict
+        return Event(
+            binding_id=binding.id,
+            status=verdict.status,
+            reason=verdict.reason,
+            stale=shown is not None and shown.stale,
+            finding_codes=changes.codes(verdict, shown),
+            occurred_at=timestamp(self._clock.unix()),
+            revision=binding.revision,
+            changes=changed,
+        )
+
+    async def _fields(self, wanted: Sequence[tuple[str, str]], names: Sequence[str]) -> list[Any]:
+        async with self._redis.pipeline(transaction=False) as batch:
+            for tenant, binding in wanted:
+                batch.hmget(projection_key(tenant, binding), list(names))
+            return list(await batch.execute(raise_on_error=False))
 
 
-def _event(binding: Binding, observation: Observation | None, stale: bool, now: float) -> Event:
-    verdict = binding.verdict
-    codes = [finding.code for finding in verdict.findings]
-    if observation is not None and observation.HasField("stale_finding"):
-        codes.append(observation.stale_finding.code)
-    return Event(
-        binding_id=binding.id,
-        status=verdict.status,
-        reason=verdict.reason,
-        stale=stale,
-        finding_codes=codes,
-        occurred_at=timestamp(now),
-        revision=binding.revision,
-    )
+def _facts(known: Known) -> changes.Facts:
+    return changes.facts(known.binding or Binding(), known.observation)
 
 
-def _known(answer: list[bytes | None] | Exception) -> Known:
+def _known(answer: Any) -> Known:
     """Return what a projection says. One that nobody of ours wrote says nothing: it must not stop those beside it."""
-    if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
-        raise answer
+    _passing(answer)
     try:
         return _parsed(*answer) if isinstance(answer, list) else Known()
     except (ValueError, OverflowError, DecodeError):
         logs.get().warning("projection_malformed")
-        return Known()
+        return Known(version=_version(answer[-1]))
 
 
-def _parsed(revision: bytes | None, stale: bytes | None, observation: bytes | None, started: bytes | None) -> Known:
+def _outline(answer: Any) -> Outline:
+    _passing(answer)
+    try:
+        revision, stale, started = answer if isinstance(answer, list) else (None, None, None)
+        return Outline(int(revision) if revision is not None else -1, stale == b"1", started is not None)
+    except ValueError:
+        return Outline()
+
+
+def _passing(answer: Any) -> None:
+    """Raise what keeps Redis from answering; that a key is of another type is an answer."""
+    if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
+        raise answer
+
+
+def _parsed(  # noqa: PLR0917  the fields of a projection, in their order
+    revision: bytes | None,
+    stale: bytes | None,
+    observation: bytes | None,
+    started: bytes | None,
+    binding: bytes | None,
+    version: bytes | None,
+) -> Known:
     seen = Observation.FromString(observation) if observation else None
-    if seen is not None:
-        for moment in (seen.last_verified_at, seen.next_verification_at, seen.balances.as_of):
-            rfc3339(moment)
+    record = Binding.FromString(binding) if binding else None
+    moments = [seen.last_verified_at, seen.next_verification_at, seen.balances.as_of] if seen else []
+    if record is not None:
+        moments += [record.created_at, record.updated_at, record.credential.stored_at, record.credential.rotate_by]
+    for moment in moments:
+        rfc3339(moment)
     return Known(
         revision=int(revision) if revision is not None else -1,
         stale=stale == b"1",
         observation=seen,
         started_ms=int(started or 0),
+        binding=record,
+        version=_version(version),
     )
+
+
+def _version(value: bytes | None) -> str:
+    return value.decode() if value and _VERSION.fullmatch(value) else ""

@@ -11,7 +11,7 @@ from common.clock import Clock
 from common.lifecycle import pause, until
 from redis.exceptions import RedisError
 
-from verifier.jobs import Delivery, GroupLost, Job, Misfit, Outcome, Queue, decode
+from verifier.jobs import ASKED, BACKGROUND, STREAMS, Delivery, GroupLost, Job, Misfit, Outcome, Queue, decode
 from verifier.schedule import Schedule
 from verifier.status import Status
 from verifier.verify import Verification
@@ -21,6 +21,12 @@ DELIVERIES: Final = 5
 VERIFICATION_S: Final = 45.0
 LOCK_MS: Final = 60_000
 LOCK_POLL_S: Final = 0.05
+# A job that somebody waits for may hold its slot so long while its binding is locked.
+LOCK_WAIT_S: Final = 1.0
+# How much later a sibling is verified whose verdict is out of date.
+ALSO_S: Final = (5.0, 30.0)
+# What nobody waits for may use so much of the slots.
+BACKGROUND_SHARE: Final = 3 / 4
 SWEEP_S: Final = 0.25
 # Within the process's grace, with time left to answer and to close connections.
 DRAIN_S: Final = 8.0
@@ -40,17 +46,29 @@ class Handler:
         self._clock = clock
 
     async def handle(self, delivery: Delivery, job: Job) -> None:
-        """Verify, store, then acknowledge."""
-        started_ms = await self._locked(job, delivery.entry)
+        """Verify, store, then acknowledge; put the job back when another one of its binding is under way."""
+        started_ms = await self._locked(job, delivery)
+        if not started_ms:
+            await self._queue.give_back(delivery, job, self._clock.unix())
+            return
         outcome = await self._answered(delivery, job, started_ms) or await self._verify(job, started_ms)
-        await self._queue.finish(delivery, job, outcome, self._clock.unix())
+        await self._plan(job, outcome)
+        await self._queue.finish(delivery, job, outcome, started_ms, self._clock.unix())
 
-    async def _locked(self, job: Job, entry: str) -> int:
+    async def _locked(self, job: Job, delivery: Delivery) -> int:
+        """Take the binding's lock and return when; 0 when another job keeps it for longer than this one may wait."""
+        until = self._clock.monotonic() + (LOCK_WAIT_S if delivery.stream == ASKED else 0.0)
         while True:
-            started_ms = await self._queue.lock(job, entry, LOCK_MS)
-            if started_ms:
+            started_ms = await self._queue.lock(job, delivery, LOCK_MS)
+            if started_ms or self._clock.monotonic() >= until:
                 return started_ms
             await asyncio.sleep(LOCK_POLL_S)
+
+    async def _plan(self, job: Job, outcome: Outcome) -> None:
+        """Plan the bindings whose verdicts this one has put out of date."""
+        now = self._clock.unix()
+        siblings = (Job(job.tenant, binding, "schedule") for binding in outcome.also)
+        await self._queue.plan([(sibling, now + self._schedule.uniform(*ALSO_S)) for sibling in siblings])
 
     async def _answered(self, delivery: Delivery, job: Job, now_ms: int) -> Outcome | None:
         """Return the outcome of a verification that began after this job was submitted, if there was one.
@@ -62,7 +80,8 @@ class Handler:
             return None
         # The worker that verified may have died before it planned the next one.
         next_s = known.observation.next_verification_at.ToMilliseconds() / 1000 - self._clock.unix()
-        return Outcome(verified=not known.stale, next_s=max(0.0, next_s), replace=False)
+        unsettled = known.pending and not known.stale
+        return Outcome(verified=not known.stale, next_s=max(0.0, next_s), replace=False, reply=not unsettled)
 
     async def _verify(self, job: Job, started_ms: int) -> Outcome:
         try:
@@ -74,7 +93,10 @@ class Handler:
 
 
 class Pool:
-    """Run up to `slots` jobs at once; `lease_s` is how long a silent worker keeps its jobs."""
+    """Run up to `slots` jobs that were asked for at once, and beside them a share of that of all others.
+
+    What is asked for never waits for a slot that other work holds. A silent worker keeps its jobs `lease_s` seconds.
+    """
 
     def __init__(
         self,
@@ -90,12 +112,12 @@ class Pool:
         self._queue = queue
         self._handler = handler
         self._lost = lost
-        self._slots = slots
+        self._slots = {ASKED: slots, BACKGROUND: max(1, int(slots * BACKGROUND_SHARE))}
         self._lease_s = lease_s
         self._schedule = schedule
         self._clock = clock
-        self._running: dict[str, asyncio.Task[None]] = {}
-        self._freed = asyncio.Event()
+        self._running: dict[Delivery, asyncio.Task[None]] = {}
+        self._freed = {stream: asyncio.Event() for stream in STREAMS}
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping`, then finish what is running within the drain time and leave the rest to others."""
@@ -106,8 +128,7 @@ class Pool:
             asyncio.create_task(until(stopping, SWEEP_S, self._sweep)),
             asyncio.create_task(self._reclaim(stopping)),
         ]
-        while not stopping.is_set():
-            await self._read(stopping)
+        await asyncio.gather(*(self._fill(stream, stopping) for stream in STREAMS))
         if self._running:
             await asyncio.wait(self._running.values(), timeout=DRAIN_S)
         ended.set()
@@ -117,15 +138,19 @@ class Pool:
         await asyncio.gather(*leftover, return_exceptions=True)
         logs.get().info("worker_drained", count=len(self._running))
 
-    async def _read(self, stopping: asyncio.Event) -> None:
+    async def _fill(self, stream: str, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            await self._read(stream, stopping)
+
+    async def _read(self, stream: str, stopping: asyncio.Event) -> None:
         """Fill the free slots with new jobs; after trouble with Redis, wait a moment and make sure of the group."""
         try:
-            free = self._slots - len(self._running)
-            if not free:
-                self._freed.clear()
-                await pause(self._freed, 1.0)
+            free = self._free(stream)
+            if free <= 0:
+                self._freed[stream].clear()
+                await pause(self._freed[stream], 1.0)
                 return
-            for delivery in await self._queue.read(free, BLOCK_MS):
+            for delivery in await self._queue.read(stream, free, BLOCK_MS):
                 await self._start(delivery)
         except GroupLost:
             logs.get().warning("group_lost")
@@ -133,6 +158,9 @@ class Pool:
         except (RedisError, OSError) as error:
             logs.get().warning("redis_unavailable", error=type(error).__name__)
             await self._recover(stopping)
+
+    def _free(self, stream: str) -> int:
+        return self._slots[stream] - sum(delivery.stream == stream for delivery in self._running)
 
     async def _recover(self, stopping: asyncio.Event) -> None:
         """Wait until Redis answers again, then have everything reconciled: jobs may be gone, or never have come."""
@@ -157,12 +185,12 @@ class Pool:
         except Misfit as misfit:
             await self._bury(delivery, str(misfit))
             return
-        if delivery.entry in self._running:
+        if any(held.name == delivery.name for held in self._running):
             return
         if deliveries > DELIVERIES:
             await self._bury(delivery, "deliveries")
         else:
-            self._running[delivery.entry] = asyncio.create_task(self._guarded(delivery, job))
+            self._running[delivery] = asyncio.create_task(self._guarded(delivery, job))
 
     async def _guarded(self, delivery: Delivery, job: Job) -> None:
         try:
@@ -170,8 +198,8 @@ class Pool:
         except Exception as error:  # noqa: BLE001  whatever one job meets, the pool goes on and the job comes again
             logs.get().error("job_failed", job=delivery.entry, error=type(error).__name__, where=logs.places(error))
         finally:
-            self._running.pop(delivery.entry, None)
-            self._freed.set()
+            self._running.pop(delivery, None)
+            self._freed[delivery.stream].set()
 
     async def _bury(self, delivery: Delivery, reason: str) -> None:
         await self._queue.bury(delivery, reason)
@@ -179,13 +207,13 @@ class Pool:
 
     async def _renew(self) -> None:
         try:
-            await self._queue.renew(self._running)
+            await self._queue.renew(list(self._running))
         except (GroupLost, RedisError, OSError) as error:
             logs.get().warning("lease_not_renewed", error=type(error).__name__)
 
     async def _sweep(self) -> None:
         try:
-            await self._queue.sweep(self._clock.unix())
+            await self._queue.sweep(self._clock.unix(), self._slots[BACKGROUND])
         except (RedisError, OSError) as error:
             logs.get().warning("sweep_failed", error=type(error).__name__)
 
@@ -193,12 +221,17 @@ class Pool:
         """Take over abandoned jobs from time to time; the jitter keeps workers from doing it together."""
         while not stopping.is_set():
             await pause(stopping, self._lease_s * self._schedule.uniform(0.25, 0.5))
-            free = self._slots - len(self._running)
-            if stopping.is_set() or free <= 0:
-                continue
+            if stopping.is_set():
+                return
             try:
-                for delivery, deliveries in await self._queue.reclaim(int(self._lease_s * 1000), free):
-                    await self._start(delivery, deliveries)
+                await self._take_over()
                 await self._queue.tidy(CONSUMER_IDLE_MS)
             except (GroupLost, RedisError, OSError) as error:
                 logs.get().warning("reclaim_failed", error=type(error).__name__)
+
+    async def _take_over(self) -> None:
+        for stream in STREAMS:
+            free = self._free(stream)
+            if free > 0:
+                for delivery, deliveries in await self._queue.reclaim(stream, int(self._lease_s * 1000), free):
+                    await self._start(delivery, deliveries)
