@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from common import logs
-from common.errors import BindingRevoked, InvalidArgument, PermissionDenied, StrongroomError
+from common.errors import BindingRevoked, InvalidArgument, NotFound, PermissionDenied, StrongroomError
 from strongroom.types.v1.binding_pb2 import ENVIRONMENT_DEMO, ENVIRONMENT_LIVE
 
 from vault.actor import Actor
@@ -178,7 +178,6 @@ class Enrolments:
     async def _alive(self, tenant: str, name: str) -> bool:
         """Tell whether a binding exists and has not ended; a tenant that Vault no longer knows has none."""
         try:
-            record = (await self._records.slot(tenant, name)).record
-        except PermissionDenied:
+            return not (await self._records.head(tenant, name)).revoked
+        except (NotFound, PermissionDenied):
             return False
-        return record is not None and not record.revoked

@@ -8,7 +8,7 @@ from typing import Any
 
 from common.errors import NotFound
 from google.protobuf import json_format
-from strongroom.types.v1.binding_pb2 import STATUS_REVOKED, Binding
+from strongroom.types.v1.binding_pb2 import STATUS_REVOKED, Binding, KeyType, Status
 
 from vault.store import Documents, put, unavailable
 
@@ -36,6 +36,15 @@ class Slot:
     sweeping: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What signing needs of a record."""
+
+    revoked: bool
+    key_type: int
+    credential_version: int
+
+
 class Records:
     """Read and write the records of any tenant."""
 
@@ -57,6 +66,15 @@ class Records:
         if record is None:
             raise NotFound()
         return record
+
+    async def head(self, tenant: str, binding_id: str) -> Head:
+        """Return what signing needs, without making a message of all the rest; raise NotFound without a record."""
+        found = await self._documents.read(tenant, "bindings", binding_id)
+        if found is None or found.data is None or "binding" not in found.data:
+            raise NotFound()
+        binding = found.data["binding"]
+        credential, status = binding["credential"], Status.Value(binding["verdict"]["status"])
+        return Head(status == STATUS_REVOKED, KeyType.Value(credential["key_type"]), credential["version"])
 
     async def save(self, record: Record, cas: int) -> Record | None:
         """Write `record` as version `cas` + 1 and return it so; None when the record changed meanwhile."""

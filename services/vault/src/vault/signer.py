@@ -18,7 +18,7 @@ from vault.actor import Actor
 from vault.audit import AuditLog
 from vault.canonical import Canonical, canonical
 from vault.policy import Policy
-from vault.records import Record, Records
+from vault.records import Head, Records
 from vault.store import Documents, Keys, Signature
 
 CLOCK_LIMIT_MS: Final = 24 * 3600 * 1000  # a clock further off is to be repaired, not corrected
@@ -47,7 +47,7 @@ class Signer:
             raise InvalidArgument("clock_offset", "The correction must be within a day.", field="clock_offset_ms")
         wanted = canonical(request.request, self._policy.camel_case_paths)
         self._policy.check(wanted)
-        record, credential = await self._usable(actor.tenant, binding)
+        head, credential = await self._usable(actor.tenant, binding)
         digest = hashlib.sha256(wanted.unstamped()).hexdigest()
         facts: dict[str, str | int] = {
             "method": wanted.method,
@@ -58,33 +58,32 @@ class Signer:
         }
         async with self._audit.action(actor, "sign", binding, **facts) as told:
             timestamp = int(self._clock.unix() * 1000) + offset
-            key_type = record.binding.credential.key_type
-            signature = await self._keys.sign(actor.tenant, binding, key_type, wanted.prehash(timestamp))
+            signature = await self._keys.sign(actor.tenant, binding, head.key_type, wanted.prehash(timestamp))
             if signature is None:
                 raise await self._without_key(actor.tenant, binding)
             told["vault_request_id"] = signature.request_id
-        return _response(wanted, record, credential, signature, timestamp, demo=request.demo)
+        return _response(wanted, head, credential, signature, timestamp, demo=request.demo)
 
-    async def _usable(self, tenant: str, binding: str) -> tuple[Record, tuple[Secret, Secret]]:
-        """Return the record of a live binding and its (API key, passphrase)."""
-        record, document = await asyncio.gather(
-            self._records.load(tenant, binding), self._documents.read(tenant, "credentials", binding)
+    async def _usable(self, tenant: str, binding: str) -> tuple[Head, tuple[Secret, Secret]]:
+        """Return the head of the record of a live binding and its (API key, passphrase)."""
+        head, document = await asyncio.gather(
+            self._records.head(tenant, binding), self._documents.read(tenant, "credentials", binding)
         )
-        if record.revoked:
+        if head.revoked:
             raise BindingRevoked()
         if document is None or document.data is None:
             raise await self._without_key(tenant, binding)
-        return record, (Secret(document.data["api_key"]), Secret(document.data["passphrase"]))
+        return head, (Secret(document.data["api_key"]), Secret(document.data["passphrase"]))
 
     async def _without_key(self, tenant: str, binding: str) -> BindingRevoked | Internal:
         """Return why a binding's credential is gone: it was revoked meanwhile, or something is wrong."""
-        record = await self._records.load(tenant, binding)
-        return BindingRevoked() if record.revoked else Internal("credential_missing")
+        head = await self._records.head(tenant, binding)
+        return BindingRevoked() if head.revoked else Internal("credential_missing")
 
 
 def _response(
     wanted: Canonical,
-    record: Record,
+    head: Head,
     credential: tuple[Secret, Secret],
     signature: Signature,
     timestamp: int,
@@ -106,6 +105,6 @@ def _response(
         target=wanted.target(),
         headers=[Header(name=name, value=value) for name, value in headers.items()],
         body=wanted.body,
-        credential_version=record.binding.credential.version,
+        credential_version=head.credential_version,
         stamped_at_ms=timestamp,
     )
