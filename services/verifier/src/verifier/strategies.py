@@ -1,6 +1,6 @@
 """Own which kinds of strategy can run with a key, and why not. Only a requested scope can make one available."""
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from strongroom.types.v1.binding_pb2 import SCOPE_FUTURES, SCOPE_SPOT, Binding, Scope, Strategy
@@ -34,11 +34,10 @@ def none_available(scopes: Iterable[Scope.ValueType]) -> list[Strategy]:
 def of_facts(binding: Binding, facts: Facts) -> list[Strategy]:
     """Return every strategy with its reasons. Missing funds are a reason to tell, not one that stops a strategy."""
     earlier = {strategy.id: strategy.reasons for strategy in binding.verdict.strategies}
-    working = {strategy.id for strategy in binding.verdict.strategies if strategy.available}
-    return [_strategy(name, binding, facts, earlier.get(name, ()), working) for name in SCOPES]
+    return [_strategy(name, binding, facts, earlier.get(name, (NOT_TOLD,))) for name in SCOPES]
 
 
-def _strategy(name: str, binding: Binding, facts: Facts, earlier: Sequence[str], working: Container[str]) -> Strategy:
+def _strategy(name: str, binding: Binding, facts: Facts, earlier: Sequence[str]) -> Strategy:
     scope, product = SCOPES[name], facts.products.get(name, Product())
     if scope not in binding.scopes:
         return Strategy(id=name, reasons=[_not_requested(scope)])
@@ -50,7 +49,7 @@ def _strategy(name: str, binding: Binding, facts: Facts, earlier: Sequence[str],
     # What could not be read this time is as it was: a hiccup must not look like a change.
     if product.offered is False or (product.offered is None and NOT_OFFERED in earlier):
         blocking.append(NOT_OFFERED)
-    elif product.offered is None and product.doubtful and name not in working:
+    elif product.offered is None and product.doubtful and {NOT_TOLD, NO_KEY, _not_requested(scope)} & set(earlier):
         blocking.append(NOT_TOLD)
     if blocking:
         return Strategy(id=name, reasons=blocking)

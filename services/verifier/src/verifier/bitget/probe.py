@@ -214,10 +214,9 @@ def _spot_product(answer: Any) -> Product:
 
 
 def _futures_product(name: str, answer: Any) -> Product:
-    """COIN-FUTURES is being delisted on classic accounts: there, no row means no product."""
+    """COIN-FUTURES is being delisted on classic accounts: there, no row means no product, and an error nothing."""
     if isinstance(answer, Gap):
-        gone = name == "coin_futures" and answer.group not in (*codes.PASSING, Group.PERMISSION)
-        return Product(False if gone else None, doubtful=name == "coin_futures")
+        return Product(doubtful=name == "coin_futures")
     found = models.rows(answer)
     return Product(bool(found) or name != "coin_futures", balances.funded(answer, "accountEquity"))
 
