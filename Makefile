@@ -6,10 +6,10 @@ MEMBERS := libs/common libs/simulator libs/cli services/gateway services/vault s
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test drill check protos locks clean env
+.PHONY: help up demo test drill drill-outage bench-verify check protos locks clean env
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 up: $(READY) ## start the whole stack on loopback, bind a sample key, stay up until Ctrl-C
 	@$(BIN)/strongroom up
@@ -22,6 +22,12 @@ test: $(READY) ## every test, on real servers (under 10 minutes on 2 cores)
 
 drill: $(READY) ## the long fault drills: every durable step killed 40 times (about 4 minutes)
 	$(BIN)/python -m pytest -m drill $(ARGS)
+
+drill-outage: $(READY) ## an hour without the exchange, then recovery (ARGS="--minutes 5 --bindings 100")
+	$(BIN)/python -m tests.bench.outage $(ARGS)
+
+bench-verify: $(READY) ## verification beside its floors, half an hour (ARGS=--short, ARGS=--write)
+	$(BIN)/python -m tests.bench.verify $(ARGS)
 
 check: $(READY) ## what CI checks: format, lint, types, import rules, protos, locks
 	$(BIN)/ruff format --check .
