@@ -13,9 +13,16 @@ from common.errors import InvalidArgument, NotFound, PermissionDenied, Unauthent
 from common.rpc import client
 from common.rpc.tls import Identity
 from strongroom.types.v1 import binding_pb2 as types
-from strongroom.verifier.v1.verification_service_pb2 import GetRequest, ListRequest, SubmitRequest, WatchRequest
+from strongroom.verifier.v1.verification_service_pb2 import (
+    GetRequest,
+    ListRequest,
+    PageRequest,
+    SubmitRequest,
+    WatchRequest,
+)
 from strongroom.verifier.v1.verification_service_pb2_grpc import VerificationServiceStub
 from verifier.app import run_api
+from verifier.index import Index, projection_key
 from verifier.jobs import ASKED, DUE
 from verifier.settings import ApiSettings
 
@@ -150,6 +157,59 @@ async def test_list_answers_in_the_order_asked_and_empty_where_nothing_is_known(
     request = ListRequest(binding_ids=["a" * 32] * 101)
     with pytest.raises(InvalidArgument):
         await client.call(front.stub.List, request, timeout_s=5, authorization=front.bearer())
+
+
+async def _page(front: Front, authorization: str | None = None, **fields: Any) -> Any:
+    request = PageRequest(**{"limit": 100, **fields})
+    return await client.call(front.stub.Page, request, timeout_s=5, authorization=authorization or front.bearer())
+
+
+async def test_a_page_shows_records_with_what_was_observed(bench: Any, front: Front) -> None:
+    names = ("unified-trader", "unified-sub", "classic-trader")
+    bindings = sorted((bench.vault.bind(bench.exchange.named(name)) for name in names), key=lambda one: str(one.id))
+    for binding in bindings[:2]:
+        await bench.verify(binding)
+    with pytest.raises(Unavailable) as refused:
+        await _page(front)
+    assert refused.value.reason == "index_incomplete"
+    await bench.status.recorded(bindings[2])
+    await Index(bench.redis).whole(TENANT)
+    page = await _page(front, limit=2)
+    assert [entry.binding for entry in page.entries] == [bench.vault.records[one.id] for one in bindings[:2]]
+    assert all(entry.observation.balances.total_usdt for entry in page.entries)
+    rest = await _page(front, limit=2, after=page.next_after)
+    assert [entry.binding.id for entry in rest.entries] == [bindings[2].id]
+    assert (rest.next_after, rest.entries[0].HasField("observation")) == ("", False)
+    pending = await _page(front, status=types.STATUS_PENDING)
+    assert [entry.binding.id for entry in pending.entries] == [bindings[2].id]
+
+
+async def test_a_page_is_the_callers_own_and_its_limits_are_checked(bench: Any, front: Front) -> None:
+    await bench.verify(bench.vault.bind(bench.exchange.named("unified-trader")))
+    for tenant in (TENANT, OTHER):
+        await Index(bench.redis).whole(tenant)
+    assert len((await _page(front)).entries) == 1
+    assert len((await _page(front, front.bearer(OTHER))).entries) == 0
+    with pytest.raises(PermissionDenied):
+        await _page(front, front.bearer(scopes=["bindings:write"]))
+    for wrong in ({"limit": 0}, {"limit": 101}):
+        with pytest.raises(InvalidArgument):
+            await _page(front, **wrong)
+    with pytest.raises(NotFound):
+        await _page(front, after="(x")
+
+
+async def test_what_is_published_under_a_wrong_name_is_not_shown(bench: Any, front: Front) -> None:
+    binding = bench.vault.bind(bench.exchange.named("unified-trader"))
+    await bench.status.recorded(binding)
+    await Index(bench.redis).whole(TENANT)
+    key = projection_key(TENANT, binding.id)
+    other = types.Binding(id=binding.id, tenant_id=OTHER).SerializeToString()
+    far = types.Binding(id=binding.id, tenant_id=TENANT, created_at={"seconds": 1 << 62}).SerializeToString()
+    for forged in (other, far, b"\xff\xff"):
+        await bench.redis.hset(key, "binding", forged)
+        with pytest.raises(Unavailable):
+            await _page(front)
 
 
 async def test_tokens_and_scopes_are_checked(bench: Any, front: Front) -> None:

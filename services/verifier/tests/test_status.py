@@ -1,11 +1,15 @@
 """Projections and events: one event for each change of state, whatever comes twice or out of order."""
 
+import asyncio
 import re
+from itertools import pairwise
 from typing import Any
 
 from common.clock import SystemClock
 from redis.asyncio import Redis
 from strongroom.types.v1.binding_pb2 import (
+    ANSWER_NO,
+    ANSWER_YES,
     STATUS_CONNECTED,
     STATUS_PENDING,
     STATUS_REVOKED,
@@ -15,7 +19,8 @@ from strongroom.types.v1.binding_pb2 import (
     Verdict,
 )
 from strongroom.verifier.v1.verification_service_pb2 import Event
-from verifier.status import Status, projection_key
+from verifier.index import projection_key
+from verifier.status import Draft, Status
 
 TENANT = "t" * 26
 
@@ -122,3 +127,89 @@ async def test_keys_of_another_type_do_not_keep_events_away(redis: Redis) -> Non
     await redis.rpush(f"sr:{{{TENANT}}}:epoch", "x")
     await Status(redis, SystemClock()).recorded(_binding(1))
     assert await _events(redis) == [(1, False, STATUS_PENDING)]
+
+
+def _changed(revision: int, withdraw: Any, *addresses: str) -> Binding:
+    binding = _binding(revision, STATUS_CONNECTED)
+    binding.verdict.permissions.withdraw = withdraw
+    binding.verdict.ip_whitelist.addresses[:] = addresses
+    return binding
+
+
+async def _changes(redis: Redis) -> list[dict[str, tuple[list[str], list[str]]]]:
+    entries = await redis.xrange(f"sr:{{{TENANT}}}:events")
+    events = [Event.FromString(fields[b"event"]) for _, fields in entries]
+    return [{one.field: (list(one.before), list(one.after)) for one in event.changes} for event in events]
+
+
+async def test_an_event_tells_what_changed_since_the_one_before(redis: Redis) -> None:
+    status = Status(redis, SystemClock())
+    await status.observed(_changed(1, ANSWER_NO, "203.0.113.10"), Observation(), 5)
+    await status.observed(_changed(2, ANSWER_YES, "203.0.113.10"), Observation(), 6)
+    await status.observed(_changed(3, ANSWER_YES, "203.0.113.10", "203.0.113.11"), Observation(stale=True), 7)
+    assert await _changes(redis) == [
+        {},
+        {"permissions.withdraw": (["no"], ["yes"])},
+        {
+            "ip_whitelist.addresses": (["203.0.113.10"], ["203.0.113.10", "203.0.113.11"]),
+            "stale": (["false"], ["true"]),
+        },
+    ]
+
+
+async def test_changes_that_nobody_told_come_together_in_one_event(redis: Redis) -> None:
+    """As when a worker dies before it publishes, or the record changed twice while Redis was away."""
+    status = Status(redis, SystemClock())
+    await status.observed(_changed(1, ANSWER_NO, "203.0.113.10"), Observation(), 5)
+    for _ in range(3):
+        await status.observed(_changed(3, ANSWER_YES, "203.0.113.11"), Observation(), 6)
+    assert (await _changes(redis))[1:] == [
+        {
+            "permissions.withdraw": (["no"], ["yes"]),
+            "ip_whitelist.addresses": (["203.0.113.10"], ["203.0.113.11"]),
+        }
+    ]
+
+
+async def test_publications_at_the_same_moment_tell_each_change_once(redis: Redis) -> None:
+    answers = [ANSWER_NO, ANSWER_YES] * 6
+    bindings = [_changed(revision, answer) for revision, answer in enumerate(answers, 1)]
+    told: list[bool] = []
+
+    async def publish(binding: Binding) -> None:
+        told.append(await Status(redis, SystemClock()).observed(binding, Observation(), 5))
+
+    await asyncio.gather(*(publish(binding) for binding in bindings))
+    events, revisions = await _changes(redis), [revision for revision, _, _ in await _events(redis)]
+    assert revisions == sorted(set(revisions))
+    assert revisions[-1] == 12
+    assert told.count(True) == len(events)
+    states = [bindings[revision - 1].verdict.permissions.withdraw for revision in revisions]
+    assert [event.get("permissions.withdraw") is not None for event in events[1:]] == [
+        one != other for one, other in pairwise(states)
+    ]
+
+
+async def test_a_projection_holds_the_record_without_what_ended(redis: Redis) -> None:
+    status = Status(redis, SystemClock())
+    await status.observed(_changed(2, ANSWER_NO), Observation(balances=Balances(total_usdt="5")), 5)
+    assert (await status.read(TENANT, "a" * 32)).binding == _changed(2, ANSWER_NO)
+    await status.recorded(_binding(3, STATUS_REVOKED))
+    known = await status.read(TENANT, "a" * 32)
+    assert (known.revision, known.observation) == (3, None)
+    assert known.binding == _binding(3, STATUS_REVOKED)
+
+
+async def test_a_record_that_was_set_back_takes_the_place_of_a_newer_one(redis: Redis) -> None:
+    status = Status(redis, SystemClock())
+    await status.observed(_changed(7, ANSWER_YES), Observation(), 5)
+    assert await status.publish([Draft(_changed(4, ANSWER_NO), back=True)]) == [True]
+    assert (await status.read(TENANT, "a" * 32)).revision == 4
+    assert (await _changes(redis))[-1] == {"permissions.withdraw": (["yes"], ["no"])}
+
+
+async def test_what_was_told_long_ago_is_published_without_an_event(redis: Redis) -> None:
+    status = Status(redis, SystemClock())
+    assert await status.publish([Draft(_binding(3, STATUS_REVOKED), tell=False)]) == [False]
+    assert await _events(redis) == []
+    assert (await status.read(TENANT, "a" * 32)).revision == 3

@@ -1,0 +1,126 @@
+"""A tenant's list in Redis: in order, whole or not shown, and nobody else's."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from common.clock import SystemClock
+from redis.asyncio import Redis
+from strongroom.types.v1.binding_pb2 import (
+    STATUS_CONNECTED,
+    STATUS_PENDING,
+    STATUS_REVOKED,
+    STATUS_UNSPECIFIED,
+    Binding,
+    Observation,
+    Verdict,
+)
+from verifier.index import SCANNED, Incomplete, Index, index_key, marker_key
+from verifier.status import Draft, Status
+
+TENANT, OTHER = "t" * 26, "u" * 26
+ANY = STATUS_UNSPECIFIED
+
+
+def _name(number: int) -> str:
+    return f"{number:032x}"
+
+
+def _binding(number: int, status: Any = STATUS_CONNECTED, subject: str = "", tenant: str = TENANT) -> Binding:
+    verdict = Verdict(status=status)
+    return Binding(id=_name(number), tenant_id=tenant, revision=1, subject=subject, verdict=verdict)
+
+
+async def _listed(redis: Redis, *bindings: Binding) -> Index:
+    await Status(redis, SystemClock()).publish([Draft(binding) for binding in bindings])
+    index = Index(redis)
+    for tenant in {binding.tenant_id for binding in bindings}:
+        await index.whole(tenant)
+    return index
+
+
+async def _all(index: Index, status: Any = ANY, subject: str = "", limit: int = 3) -> list[str]:
+    found: list[str] = []
+    after = ""
+    while True:
+        names, after = await index.page(TENANT, status, subject, after, limit)
+        assert len(names) <= limit
+        found += names
+        if not after:
+            return found
+
+
+async def test_pages_are_in_the_order_of_ids_and_of_one_tenant(redis: Redis) -> None:
+    index = await _listed(redis, *map(_binding, (9, 2, 7, 1, 5, 3, 8)), _binding(4, tenant=OTHER))
+    assert await _all(index) == [_name(number) for number in (1, 2, 3, 5, 7, 8, 9)]
+    assert await index.page(TENANT, ANY, "", _name(4), 2) == ([_name(5), _name(7)], _name(7))
+    assert await index.page(TENANT, ANY, "", _name(7), 2) == ([_name(8), _name(9)], "")
+
+
+async def test_a_binding_is_found_by_its_present_status_and_subject(redis: Redis) -> None:
+    bindings = [_binding(number, STATUS_PENDING, "anna" if number % 2 else "bert") for number in range(8)]
+    index = await _listed(redis, *bindings)
+    for binding in bindings[:4]:
+        binding.verdict.status, binding.revision = STATUS_CONNECTED, 2
+    bindings[5].subject, bindings[5].revision = "bert", 2
+    await _listed(redis, *bindings)
+    assert await _all(index, STATUS_CONNECTED) == [_name(number) for number in range(4)]
+    assert await _all(index, subject="anna") == [_name(number) for number in (1, 3, 7)]
+    assert await _all(index, STATUS_CONNECTED, "anna", limit=1) == [_name(1), _name(3)]
+    assert await _all(index, STATUS_REVOKED) == []
+    assert await _all(index, subject="nobody") == []
+
+
+async def test_a_subject_with_many_bindings_is_paged_by_status_to_its_end(redis: Redis) -> None:
+    status = {3: STATUS_CONNECTED, SCANNED + 50: STATUS_CONNECTED}
+    bindings = [_binding(number, status.get(number, STATUS_REVOKED), "anna") for number in range(SCANNED + 100)]
+    index = await _listed(redis, *bindings)
+    assert await _all(index, STATUS_CONNECTED, "anna") == [_name(number) for number in status]
+
+
+async def test_a_list_that_may_lack_something_is_not_shown(redis: Redis) -> None:
+    index = await _listed(redis, _binding(1))
+    await redis.delete(marker_key(TENANT))
+    with pytest.raises(Incomplete):
+        await _all(index)
+    await index.whole(TENANT)
+    for key, foreign in ((index_key(TENANT), "x"), (index_key(TENANT), None)):
+        await redis.delete(key)
+        await (redis.set(key, foreign, ex=60) if foreign else redis.zadd(key, {b"\xff": 0}))
+        with pytest.raises(Incomplete):
+            await _all(index)
+    await redis.delete(index_key(TENANT))
+
+
+async def test_what_is_forgotten_is_in_no_list(redis: Redis) -> None:
+    index = await _listed(redis, _binding(1, subject="anna"), _binding(2, subject="anna"))
+    await Status(redis, SystemClock()).forget(TENANT, _name(1))
+    for filters in ((ANY, ""), (STATUS_CONNECTED, ""), (ANY, "anna"), (STATUS_CONNECTED, "anna")):
+        assert await _all(index, *filters) == [_name(2)]
+
+
+async def test_every_list_expires(redis: Redis) -> None:
+    await _listed(redis, _binding(1, subject="anna"))
+    keys = [key async for key in redis.scan_iter(match=f"sr:{{{TENANT}}}:ids*")]
+    assert len(keys) == 3
+    for key in [*keys, marker_key(TENANT)]:
+        assert 80 * 86_400 < await redis.ttl(key) <= 90 * 86_400
+
+
+async def test_a_page_of_a_hundred_of_twenty_thousand_is_quick(redis: Redis) -> None:
+    status, index = Status(redis, SystemClock()), Index(redis)
+    for start in range(0, 20_000, 500):
+        bindings = [_binding(number) for number in range(start, start + 500)]
+        await status.publish([Draft(binding, Observation()) for binding in bindings])
+    await index.whole(TENANT)
+    took, after = [], ""
+    for _ in range(100):
+        started = time.monotonic()
+        names, after = await index.page(TENANT, STATUS_CONNECTED, "", after, 100)
+        known = await status.read_many([(TENANT, name) for name in names])
+        took.append(time.monotonic() - started)
+        assert all(item.binding is not None for item in known)
+        await asyncio.sleep(0)
+    assert sorted(took)[90] < 0.025
+    await redis.flushall()
