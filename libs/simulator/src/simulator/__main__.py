@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvloop
 
+from simulator import handbook, scenarios
 from simulator.config import load
 from simulator.exchange import Exchange
 from simulator.listen import running
@@ -22,12 +23,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C; return 0, or 2 with one line on stderr when the configuration or a port cannot
     be used."""
     options = _parser().parse_args(argv)
+    if options.what == "scenarios":
+        return _show(markdown=options.markdown)
     try:
         exchange = load(options.config, limits=not options.no_limits)
         uvloop.run(_serve(exchange, options))
     except (ConfigError, OSError) as error:
         sys.stderr.write(f"simulator: {error}\n")
         return 2
+    return 0
+
+
+def _show(*, markdown: bool) -> int:
+    """Print the packaged scenarios, as docs/scenarios.md or one line each."""
+    book = scenarios.read()
+    text = handbook.markdown(book) if markdown else "".join(f"{one.name}: {one.says}\n" for one in book.table)
+    sys.stdout.write(text)
     return 0
 
 
@@ -54,6 +65,10 @@ def _write_whole(path: Path, text: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="simulator", description="A Bitget that checks signatures.")
+    listed = parser.add_subparsers(dest="what", metavar="[scenarios]").add_parser(
+        "scenarios", help="print the packaged scenarios instead of serving them"
+    )
+    listed.add_argument("--markdown", action="store_true", help="as the page docs/scenarios.md")
     parser.add_argument("--host", default="127.0.0.1", help="address of the exchange")
     parser.add_argument("--port", type=int, default=0, help="port of the exchange; 0 takes a free one")
     parser.add_argument(

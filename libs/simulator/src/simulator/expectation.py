@@ -11,7 +11,8 @@ RIGHTS: Final = (
     *("read", "spot_trade", "futures_trade", "margin_trade", "copy_trade", "transfer", "withdraw", "sub_accounts"),
 )
 STRATEGIES: Final = ("spot_trading", "usdt_futures", "usdc_futures", "coin_futures")
-ACCOUNT: Final = ("uid", "parent_uid", "mode", "keys_bound")
+ACCOUNT: Final = ("uid", "parent_uid", "mode", "keys_bound", "keys_limit")
+KEYS_LIMIT: Final = 10
 SEVERITIES: Final = ("error", "warning", "info")
 ACTORS: Final = ("customer", "operator", "exchange")
 Verdict = dict[str, Any]
@@ -22,12 +23,15 @@ def expected(book: Book, expect: Expectation, uid: str, tokens: Sequence[str]) -
     known = expect["uid"] is not None or bool(expect["may"])
     return {
         **{name: expect[name] for name in ("status", "reason", "stale", "environment")},
-        "account": {name: uid if expect[name] == "own" else expect[name] for name in ACCOUNT},
+        "account": {
+            **{name: uid if expect[name] == "own" else expect[name] for name in ACCOUNT[:-1]},
+            "keys_limit": KEYS_LIMIT if expect["mode"] else None,
+        },
         "permissions": {right: _answer(expect, right) for right in RIGHTS},
         "tokens": sorted(tokens) if known and expect["ip"]["bound"] is not None else [],
         "unknown_tokens": sorted(expect["unknown_tokens"]),
         "ip_whitelist": {**expect["ip"], "addresses": sorted(expect["ip"]["addresses"])},
-        "findings": sorted(_finding(book, item) for item in expect["findings"]),
+        "findings": sorted(finding(book, item) for item in expect["findings"]),
         "strategies": _strategies(expect),
         "total_usdt": expect["total_usdt"],
     }
@@ -44,7 +48,7 @@ def told(book: Book, binding: Mapping[str, Any]) -> Verdict:
         "tokens": sorted(permissions["tokens"]),
         "unknown_tokens": sorted(binding["unknown_tokens"]),
         "ip_whitelist": {**listed, "addresses": sorted(listed["addresses"])},
-        "findings": sorted(_shown(finding) for finding in binding["findings"]),
+        "findings": sorted(_shown(one) for one in binding["findings"]),
         "strategies": {
             one["id"]: (one["available"], sorted(_reason(book, text) for text in one["reasons"]))
             for one in binding["strategies"]
@@ -80,12 +84,22 @@ def changes(before: Verdict, after: Verdict) -> dict[str, tuple[Any, Any]]:
     return {name: (one[name], other[name]) for name in one if one[name] != other[name]}
 
 
+def finding(book: Book, item: str) -> str:
+    """Write out `code [severity] [actor] [exchange code]`, with what the code usually is."""
+    code, *words = item.split()
+    severity, actor = book.findings[code].split()
+    severity = _one_of(words, SEVERITIES) or severity
+    actor = _one_of(words, ACTORS) or actor
+    said = [word for word in words if word not in (*SEVERITIES, *ACTORS)]
+    return " ".join((code, severity, actor, *said))
+
+
 def _facts(verdict: Verdict) -> dict[str, Any]:
     nested = ("account", "permissions", "ip_whitelist")
     facts = {name: verdict[name] for name in ("status", "reason", "stale", "environment", "unknown_tokens")}
     facts |= {f"{place}.{name}": value for place in nested for name, value in verdict[place].items()}
     facts["permissions.tokens"] = verdict["tokens"]
-    facts["findings"] = sorted({finding.split()[0] for finding in verdict["findings"]})
+    facts["findings"] = sorted({one.split()[0] for one in verdict["findings"]})
     facts["strategies"] = sorted(name for name, (available, _) in verdict["strategies"].items() if available)
     return facts
 
@@ -102,23 +116,13 @@ def _strategies(expect: Expectation) -> dict[str, tuple[bool, list[str]]]:
     return {name: (name in expect["available"], sorted(expect["reasons"].get(name, []))) for name in STRATEGIES}
 
 
-def _finding(book: Book, item: str) -> str:
-    """Write out `code [severity] [actor] [exchange code]`, with what the code usually is."""
-    code, *words = item.split()
-    severity, actor = book.findings[code].split()
-    severity = _one_of(words, SEVERITIES) or severity
-    actor = _one_of(words, ACTORS) or actor
-    said = [word for word in words if word not in (*SEVERITIES, *ACTORS)]
-    return " ".join((code, severity, actor, *said))
-
-
 def _one_of(words: Iterable[str], options: Sequence[str]) -> str:
     return next((word for word in words if word in options), "")
 
 
-def _shown(finding: Mapping[str, Any]) -> str:
-    said = (finding["evidence"] or {}).get("exchange_code")
-    return " ".join((finding["code"], finding["severity"], finding["actor"], *([said] if said else [])))
+def _shown(one: Mapping[str, Any]) -> str:
+    said = (one["evidence"] or {}).get("exchange_code")
+    return " ".join((one["code"], one["severity"], one["actor"], *([said] if said else [])))
 
 
 def _reason(book: Book, text: str) -> str:

@@ -19,13 +19,15 @@ Expectation = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What changes at the exchange after the verdict, and the verdict that follows. None changes nothing."""
+    """What changes at the exchange after the verdict (None: nothing), and the verdict that follows, told by so many
+    events."""
 
     says: str
     expect: Expectation
     account: Mapping[str, Any] | None = None
     faults: tuple[Mapping[str, Any], ...] | None = None
     exchange: str = ""
+    events: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +100,11 @@ class _Usual:
     def _steps(self, expect: Expectation, items: list[Any]) -> tuple[Step, ...]:
         steps = []
         for item in items:
-            given = values.mapping(item, "then", {"says", "account", "faults", "exchange", "expect"})
+            given = values.mapping(item, "then", {"says", "account", "faults", "exchange", "events", "expect"})
             expect = self._expectation({**expect, "stale": False, "tells": []}, given["expect"])
             faults = None if given.get("faults") is None else tuple(given["faults"])
-            steps.append(Step(given["says"], expect, given.get("account"), faults, given.get("exchange", "")))
+            plain = {name: given[name] for name in ("says", "account", "exchange", "events") if name in given}
+            steps.append(Step(**plain, expect=expect, faults=faults))
         return tuple(steps)
 
     def _expectation(self, before: Expectation, value: Any) -> Expectation:
