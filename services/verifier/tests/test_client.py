@@ -162,3 +162,10 @@ def test_no_shape_of_an_answer_breaks_a_verdict(info: Any, other: Any, classic: 
         asyncio.run(run())
     except ExchangeFailure as failure:
         assert failure.rule.group is Group.REPROBE  # noqa: PT017  the one way out: the data itself said "upgrading"
+
+
+async def test_null_instead_of_a_list_is_an_empty_wallet() -> None:
+    info = {"userId": "1", "authorities": ["stow", "coow", "cpow"]}
+    facts = await probe.probe(_Scripted(info, None, classic=True), {SCOPE_SPOT, SCOPE_FUTURES}, 0)  # type: ignore[arg-type]
+    assert facts.balances is not None
+    assert (facts.balances.total_usdt, facts.hiccup, facts.unread) == ("0", False, {})

@@ -100,6 +100,14 @@ async def test_a_demo_key_is_recognised_and_remembered(bench: Any) -> None:
     assert {seen.code for seen in bench.exchange.log} == {"00000"}
 
 
+async def test_a_key_recorded_as_demo_that_is_live_is_found_in_the_other_environment(bench: Any) -> None:
+    binding = bench.vault.bind(bench.exchange.named("unified-trader"))
+    binding.verdict.environment = types.ENVIRONMENT_DEMO
+    await bench.verify(binding)
+    assert bench.vault.records[binding.id].verdict.environment == types.ENVIRONMENT_LIVE
+    assert [seen.code for seen in bench.exchange.log][:2] == ["40099", "00000"]
+
+
 async def test_a_key_that_fits_neither_environment_is_a_mismatch(bench: Any) -> None:
     bench.fault(kind="error", code="40099", status=400)
     assert _words(await bench.verdict("unified-trader")) == ("rejected", "environment_mismatch")

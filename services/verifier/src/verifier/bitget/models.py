@@ -88,7 +88,14 @@ def amount(value: Any) -> str:
     return format(number, "f") if number.is_finite() and -30 < number.adjusted() < 30 else ""
 
 
+def told(row: dict[str, Any], name: str) -> str:
+    """Return an amount that an answer always has; "" (unknown) where it is missing."""
+    return "" if row.get(name) is None else amount(row[name])
+
+
 def total(*amounts: str) -> str:
-    """Return the sum of decimal texts, without trailing zeros; what is no number counts nothing."""
-    result = sum((Decimal(item) for item in amounts if item), Decimal(0))
+    """Return the sum of decimal texts, without trailing zeros; "" (unknown) when one of them is unknown."""
+    if "" in amounts:
+        return ""
+    result = sum(map(Decimal, amounts), Decimal(0))
     return format(result.normalize() + 0, "f") if result else "0"

@@ -125,7 +125,8 @@ async def _unified(reads: Reads, scopes: Scopes, info: KeyInfo, unread: Exchange
         if assets.group is Group.PERMISSION:
             refused = {ACCOUNT_ITSELF: assets.failure}
     elif isinstance(assets, dict):
-        funded = models.total(models.amount(assets.get("usdtEquity"))) != "0"
+        equity = models.total(models.told(assets, "usdtEquity"))
+        funded = equity != "0" if equity else None
     return Facts(
         environment=_environment(reads),
         mode=ACCOUNT_MODE_UNIFIED,
