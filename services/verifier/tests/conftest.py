@@ -324,7 +324,7 @@ async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
     yield client
     orphans = []
     async for key in client.scan_iter():
-        if key not in OWNED and await client.ttl(key) < 0:
+        if key not in OWNED and await client.ttl(key) == -1:
             orphans.append(key)
     await client.flushall()
     await client.aclose()
