@@ -222,7 +222,9 @@ class StatusEvent(BaseModel):
     reason: str | None
     stale: bool
     findings: list[str]
-    changes: list[Change] = Field(description="Sorted by field; empty in the first event of a binding, and where only words changed.")
+    changes: list[Change] = Field(
+        description="Sorted by field; empty in the first event of a binding, and where only words changed."
+    )
     revision: int
     occurred_at: str
 
