@@ -41,13 +41,15 @@ async def publish(redis: Redis, revision: int, epoch: str = "00000001", tenant: 
 class Reader:
     """Collects what a subscription yields until it is cut."""
 
-    def __init__(self, hub: EventHub, after: str | None = None, tenant: str = TENANT) -> None:
+    def __init__(
+        self, hub: EventHub, after: str | None = None, tenant: str = TENANT, joined: asyncio.Event | None = None
+    ) -> None:
         self.seen: list[int | str] = []
         self.last = after
-        self._task = asyncio.create_task(self._run(hub, after, tenant))
+        self._task = asyncio.create_task(self._run(hub, after, tenant, joined))
 
-    async def _run(self, hub: EventHub, after: str | None, tenant: str) -> None:
-        async for item in hub.subscribe(tenant, after):
+    async def _run(self, hub: EventHub, after: str | None, tenant: str, joined: asyncio.Event | None) -> None:
+        async for item in hub.subscribe(tenant, after, joined):
             self.seen.append("reset" if isinstance(item, Reset) else item.revision)
             self.last = self.last if isinstance(item, Reset) else item.id
 
@@ -109,8 +111,9 @@ async def test_an_emptied_redis_resets_live_and_returning_readers(redis: Redis, 
 
 async def test_a_redis_whose_clock_is_behind_still_reaches_live_readers(redis: Redis, hub: EventHub) -> None:
     first = await publish(redis, 1)
-    live = Reader(hub, first)
-    await asyncio.sleep(0.1)
+    joined = asyncio.Event()
+    live = Reader(hub, first, joined=joined)
+    await asyncio.wait_for(joined.wait(), 10)
     await redis.flushall()
     event = Event(revision=9).SerializeToString()
     await redis.xadd(stream_key(TENANT), {"epoch": "00000003", "event": event}, id="5-0")

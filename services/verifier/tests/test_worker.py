@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from common.clock import SystemClock
 from strongroom.types.v1 import binding_pb2 as types
+from verifier.index import projection_key
 from verifier.jobs import (
     ASKED,
     ATTEMPTS,
@@ -22,7 +24,7 @@ from verifier.jobs import (
     decode,
     lock_key,
 )
-from verifier.status import projection_key
+from verifier.status import Status
 from verifier.worker import Pool
 
 TENANT = "t" * 26
@@ -280,3 +282,33 @@ async def test_an_answer_from_the_future_answers_no_job(bench: Any) -> None:
         signed = len(bench.vault.signed)
         assert await bench.queue.wait(await bench.queue.put(_job(binding)), 5)
     assert len(bench.vault.signed) == 2 * signed
+
+
+class _Dying(Status):
+    """A status whose worker dies when it is about to publish, so many times."""
+
+    def __init__(self, redis: Any, deaths: int) -> None:
+        super().__init__(redis, SystemClock())
+        self.deaths = deaths
+
+    async def observed(self, binding: Any, observation: Any, started_ms: int) -> bool:
+        if self.deaths:
+            self.deaths -= 1
+            raise RuntimeError("killed")
+        return await super().observed(binding, observation, started_ms)
+
+
+async def test_a_worker_that_died_between_record_and_event_leaves_one_event_with_before_and_after(bench: Any) -> None:
+    binding = bench.vault.bind(bench.exchange.named("unified-trader"))
+    await bench.verify(binding)
+    bench.change("unified-trader", permissions=["uta_mgt", "uta_trade", "withdraw"])
+    bench.status = _Dying(bench.redis, deaths=2)
+    async with _working(bench.pool(lease_s=0.2)):
+        assert await bench.queue.wait(await bench.queue.put(_job(binding)), 20)
+    assert bench.status.deaths == 0
+    assert bench.vault.transitions == 2
+    first, second = await bench.events()
+    told = {one.field: (list(one.before), list(one.after)) for one in second.changes}
+    assert told["permissions.withdraw"] == (["unknown"], ["yes"])
+    assert "withdraw" in told["permissions.tokens"][1]
+    assert first.revision < second.revision

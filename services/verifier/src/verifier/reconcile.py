@@ -3,6 +3,7 @@
 What it plans twice is harmless; it never touches a record.
 """
 
+import asyncio
 import secrets
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -30,6 +31,8 @@ CURSOR_S: Final = 3600
 RECENT_S: Final = 600
 TENANTS_S: Final = 90 * 86_400
 FULL_S: Final = (5.0 * 3600, 7.0 * 3600)
+# So many reads of many records are under way at once: while one is written to Redis, the next comes from Vault.
+ABREAST: Final = 3
 PROGRESS_S: Final = 5.0
 # A verification makes about so many calls; those that a rebuild causes may use half of the budget.
 CALLS: Final = 4
@@ -138,15 +141,17 @@ class Reconciler:
             left = _beyond(tenant, names, cursor)
             state.done += len(names) - len(left)
             await self._orphans(tenant, after, "" if last else names[-1], set(names), state)
-            for start in range(0, len(left), MANY):
-                await self._step(tenant, left[start : start + MANY], state)
+            for start in range(0, len(left), ABREAST * MANY):
+                await self._step(tenant, left[start : start + ABREAST * MANY], state)
             if last:
                 await self._index.whole(tenant)
 
     async def _step(self, tenant: str, names: Sequence[str], state: Round) -> None:
         wanted = names if state.full else await self._suspects(tenant, names)
-        if wanted:
-            await self._compare(tenant, wanted, state)
+        parts = [wanted[start : start + MANY] for start in range(0, len(wanted), MANY)]
+        ends = await asyncio.gather(*(self._compare(tenant, part, state) for part in parts), return_exceptions=True)
+        for failure in (end for end in ends if end is not None):
+            raise failure
         state.done += len(names)
         if not await self._redis.eval(_EXTEND, 1, LOCK, self._token, LOCK_S):
             raise LockLost
