@@ -96,10 +96,9 @@ def balances(seen: pb.Observation) -> Json | None:
 
 
 def _permissions(told: pb.Permissions) -> Json:
-    return {
-        **{name: word(pb.Answer, getattr(told, name)) or "unknown" for name in ANSWERS},
-        "tokens": list(told.tokens),
-    }
+    words = _words(pb.Answer)
+    answers: Json = {name: words.get(getattr(told, name), "unknown") for name in ANSWERS}
+    return answers | {"tokens": list(told.tokens)}
 
 
 def _account(account: pb.Account) -> Json:
