@@ -9,7 +9,7 @@ from verifier import findings
 from verifier.bitget.codes import BECAUSE, CODES, DEFINITE, ExchangeFailure, Group, Retry, meaning, named_right
 from verifier.bitget.reply import relayable
 
-PAGE = Path(__file__).parents[3] / "docs" / "bitget.md"
+PAGE = Path(__file__).parents[3] / "docs/bitget.md"
 # How many codes the sources name (docs/bitget.md 3.2); a smaller figure means that the page could not be read.
 KNOWN = 98
 

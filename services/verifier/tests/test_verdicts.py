@@ -57,6 +57,29 @@ async def test_an_address_that_is_not_listed_is_named_with_those_to_add(bench: A
     assert "203.0.113.10, 203.0.113.11" in verdict.findings[0].remedy
 
 
+async def test_an_address_of_ours_that_is_not_published_is_ours_to_fix(bench: Any, capsys: Any) -> None:
+    bench.change("unified-other-ip", seen_ip="192.0.2.77")
+    verdict = await bench.verdict("unified-other-ip")
+    assert _words(verdict) == ("rejected", "ip_not_whitelisted")
+    assert verdict.findings[0].actor == types.ACTOR_OPERATOR
+    assert "192.0.2.77" in verdict.findings[0].detail
+    assert "203.0.113.10, 203.0.113.11" in verdict.findings[0].detail
+    assert "egress_unpublished" in capsys.readouterr().out
+
+
+async def test_what_was_pasted_explains_a_refusal(bench: Any) -> None:
+    account = bench.exchange.named("unified-trader")
+    swapped = bench.vault.bind(account, api_key=account.secret_key, secret_key=account.api_key)
+    swapped.credential.clues.append("secret_like_api_key")
+    await bench.settled(swapped)
+    found = bench.vault.records[swapped.id].verdict.findings[0]
+    assert (found.code, "swapped" in found.detail) == ("invalid_api_key", True)
+    wrong = bench.vault.bind(account, secret_key=SECRET)
+    wrong.credential.key_type = types.KEY_TYPE_RSA
+    await bench.verify(wrong)
+    assert "RSA private key does not fit" in bench.vault.records[wrong.id].verdict.findings[0].detail
+
+
 async def test_a_missing_futures_right_limits_a_binding_that_asks_for_futures(bench: Any) -> None:
     verdict = await bench.verdict("classic-spot-only")
     assert _words(verdict) == ("limited", "permission_denied")
