@@ -11,7 +11,9 @@ from cli.processes import free_port
 from cli.settings import LaunchSettings
 from cli.stack import Stack, embedded
 from simulator import scenarios
+from simulator.endpoints import ENDPOINTS, Public
 from simulator.scenarios import Scenario
+from verifier.bitget import limits
 
 from tests.integration.scenario_runner import Runner
 
@@ -60,9 +62,20 @@ def test_the_verdict_is_whole_and_true(scenario: Scenario, complaints: dict[str,
 
 def test_the_exchange_refused_no_call_for_its_limits(runner: Runner, complaints: dict[str, list[str]]) -> None:
     with httpx.Client(base_url=runner.control_url, trust_env=False) as control:
-        limits = control.get("/stats").json()["limits"]
+        met = control.get("/stats").json()["limits"]
     assert complaints
-    assert (limits["refused_by_endpoint"], limits["refused_by_address"]) == (0, 0), limits
+    assert (met["refused_by_endpoint"], met["refused_by_address"]) == (0, 0), met
+    assert met["over_in_a_sliding_second"] == 0, met
+
+
+def test_the_simulator_enforces_the_limits_that_the_verifier_plans_for() -> None:
+    enforced = {
+        f"{method} {path.decode()}": (endpoint.rate, "ip" if isinstance(endpoint, Public) else "uid")
+        for (method, path), endpoint in ENDPOINTS.items()
+    }
+    planned = {name: (one.per_second, one.scope) for name, one in limits.LIMITS.items() if name in enforced}
+    assert {name: enforced[name] for name in planned} == planned
+    assert set(enforced) - set(planned) == {"GET /api/v3/market/time"}  # of whose rate no source tells, and nobody asks
 
 
 def test_there_are_scenarios_for_every_error_of_the_guide() -> None:

@@ -10,7 +10,7 @@ from simulator.__main__ import main
 from simulator.scenarios import Scenario
 
 BOOK = scenarios.read()
-PAGE = Path(__file__).parents[3] / "docs" / "scenarios.md"
+PAGE = Path(__file__).parents[3] / "docs/scenarios.md"
 UID = "1000000001"
 TOKENS = ["permType=read_and_write", "uta_mgt", "uta_trade"]
 
