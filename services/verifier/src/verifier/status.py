@@ -7,6 +7,8 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from common import logs
@@ -15,7 +17,6 @@ from common.errors import Aborted
 from common.events import epoch_key, stream_key
 from google.protobuf.message import DecodeError
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 from strongroom.types.v1.binding_pb2 import STATUS_PENDING, STATUS_REVOKED, Binding, Change, Observation
 from strongroom.verifier.v1.verification_service_pb2 import Event
 
@@ -26,6 +27,8 @@ TTL_S: Final = 90 * 86_400
 EVENTS_KEPT: Final = 10_000
 # How often a publication is made anew because another one came between.
 TRIES: Final = 8
+# So many projections are read by one question.
+ABREAST: Final = 200
 _VERSION: Final = re.compile(rb"[0-9a-f]{8}")
 FIELDS: Final = ("revision", "stale", "observation", "started", "binding", "version")
 
@@ -76,6 +79,7 @@ class Status:
     def __init__(self, redis: Redis, clock: Clock) -> None:
         self._redis = redis
         self._clock = clock
+        self._read = redis.register_script(status_scripts.READ)
         self._write = redis.register_script(status_scripts.PUBLISH)
         self._forget = redis.register_script(status_scripts.FORGET)
 
@@ -160,40 +164,35 @@ class Status:
             changes=changed,
         )
 
-    async def _fields(self, wanted: Sequence[tuple[str, str]], names: Sequence[str]) -> list[Any]:
-        async with self._redis.pipeline(transaction=False) as batch:
-            for tenant, binding in wanted:
-                batch.hmget(projection_key(tenant, binding), list(names))
-            return list(await batch.execute(raise_on_error=False))
+    async def _fields(self, wanted: Sequence[tuple[str, str]], names: Sequence[str]) -> list[list[bytes | None]]:
+        """Return the fields of projections, an empty list for a key of another type; one question a tenant."""
+        found: list[list[bytes | None]] = []
+        for _, group in groupby(wanted, key=itemgetter(0)):
+            keys = [projection_key(tenant, binding) for tenant, binding in group]
+            for start in range(0, len(keys), ABREAST):
+                found += await self._read(keys=keys[start : start + ABREAST], args=list(names))
+        return found
 
 
 def _facts(known: Known) -> changes.Facts:
     return changes.facts(known.binding or Binding(), known.observation)
 
 
-def _known(answer: Any) -> Known:
+def _known(answer: list[bytes | None]) -> Known:
     """Return what a projection says. One that nobody of ours wrote says nothing: it must not stop those beside it."""
-    _passing(answer)
     try:
-        return _parsed(*answer) if isinstance(answer, list) else Known()
+        return _parsed(*answer) if answer else Known()
     except (ValueError, OverflowError, DecodeError):
         logs.get().warning("projection_malformed")
         return Known(version=_version(answer[-1]))
 
 
-def _outline(answer: Any) -> Outline:
-    _passing(answer)
+def _outline(answer: list[bytes | None]) -> Outline:
     try:
-        revision, stale, started = answer if isinstance(answer, list) else (None, None, None)
+        revision, stale, started = answer or (None, None, None)
         return Outline(int(revision) if revision is not None else -1, stale == b"1", started is not None)
     except ValueError:
         return Outline()
-
-
-def _passing(answer: Any) -> None:
-    """Raise what keeps Redis from answering; that a key is of another type is an answer."""
-    if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
-        raise answer
 
 
 def _parsed(  # noqa: PLR0917  the fields of a projection, in their order

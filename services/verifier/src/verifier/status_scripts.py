@@ -1,4 +1,4 @@
-"""Own the two steps of publication that must be one: Lua on keys of one tenant's cluster slot.
+"""Own the steps of publication that must be one, and the reading of many: Lua on keys of one tenant's cluster slot.
 
 A key of another type than ours holds nothing: it is made anew.
 """
@@ -50,6 +50,15 @@ redis.call('EXPIRE', KEYS[2], ARGV[10])
 return 1
 """
 )
+# KEYS projections; ARGV fields. Returns the fields of each, nothing of one that is none: a hundred in one answer.
+READ: Final = """
+local found = {}
+for place, key in ipairs(KEYS) do
+  local fields = redis.pcall('HMGET', key, unpack(ARGV))
+  found[place] = fields.err and {} or fields
+end
+return found
+"""
 # KEYS projection, index; ARGV id, index prefix.
 FORGET: Final = (
     _INDEX
