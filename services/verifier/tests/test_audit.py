@@ -9,8 +9,8 @@ from strongroom.types.v1.binding_pb2 import ANSWER_NO, ANSWER_UNKNOWN, ANSWER_YE
 from verifier import rights, verdict
 from verifier.bitget import addresses, permissions
 from verifier.bitget.codes import CODES, ExchangeFailure
+from verifier.bitget.facts import Facts
 from verifier.bitget.models import KeyInfo
-from verifier.bitget.probe import Facts
 from verifier.enrolment import Enrolment
 
 EGRESS = ("203.0.113.10", "203.0.113.11")

@@ -155,6 +155,7 @@ async def test_a_key_that_changes_its_account_is_disconnected_and_not_enrolled_t
         assert verdict.account.uid == "5000000001"
         assert verdict.permissions.withdraw != types.ANSWER_YES
         assert not [one.id for one in verdict.strategies if one.available]
+        assert not (await bench.status.read(binding.tenant_id, binding.id)).observation.HasField("balances")
     assert bench.vault.enrolled[binding.id][0] == "5000000001"
     assert bench.vault.transitions == 2
     bench.change("unified-trader", uid="5000000001", permissions=["uta_mgt", "uta_trade"])

@@ -124,3 +124,20 @@ async def test_coin_futures_that_cannot_be_told_are_not_promised_and_once_known_
     bench.fault(kind="html", path=FUTURES)
     await bench.verify(binding)
     assert bench.vault.records[binding.id].verdict.strategies[-1].available
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "code"), [("unified-trader", ASSETS, "40084"), ("classic-trader", SPOT, "40085")]
+)
+async def test_a_mode_that_changes_between_two_calls_is_asked_anew_at_once(
+    bench: Any, name: str, path: str, code: str
+) -> None:
+    bench.exchange.limits.enforced = False
+    bench.fault(kind="error", status=400, code=code, path=path, times=1)
+    binding = bench.vault.bind(bench.exchange.named(name))
+    assert (await bench.verify(binding)).verified
+    assert bench.vault.records[binding.id].verdict.status == types.STATUS_CONNECTED
+    bench.fault(kind="error", status=400, code=code, path=path)
+    assert not (await bench.verify(binding)).verified
+    assert (await bench.status.read(binding.tenant_id, binding.id)).observation.stale
+    assert bench.vault.transitions == 1

@@ -23,7 +23,7 @@ from strongroom.types.v1.binding_pb2 import (
 from verifier import findings, rights
 from verifier.bitget import addresses, permissions
 from verifier.bitget.codes import ExchangeFailure, named_right
-from verifier.bitget.probe import ACCOUNT_ITSELF, Facts
+from verifier.bitget.facts import ACCOUNT_ITSELF, Facts
 
 PURPOSES: Final = {SCOPE_SPOT: "spot trading", SCOPE_FUTURES: "futures trading"}
 ANY_ADDRESS: Final = "the addresses that this platform publishes"

@@ -11,20 +11,23 @@ from strongroom.types.v1.binding_pb2 import Observation
 
 from verifier import findings
 from verifier.bitget.codes import ExchangeFailure
-from verifier.bitget.probe import Facts
+from verifier.bitget.facts import Facts
 
 CLOCK: Final = "clock_skew"
 
 
-def judged(before: Observation | None, answer: Facts | ExchangeFailure, now: float) -> Observation:
-    """Return what was seen with a verdict; balances that could not be read for a passing reason stay as they were."""
+def judged(before: Observation | None, facts: Facts | None, now: float) -> Observation:
+    """Return what was seen with a verdict, `facts` of a key that works.
+
+    Balances that could not be read for a passing reason stay as they were.
+    """
     observation = Observation(last_verified_at=timestamp(now))
-    if isinstance(answer, ExchangeFailure):
+    if facts is None:
         return observation
-    if answer.balances is not None:
-        observation.balances.CopyFrom(answer.balances)
+    if facts.balances is not None:
+        observation.balances.CopyFrom(facts.balances)
         observation.balances.as_of.CopyFrom(timestamp(now))
-    elif answer.hiccup and before is not None and before.HasField("balances"):
+    elif facts.hiccup and before is not None and before.HasField("balances"):
         observation.balances.CopyFrom(before.balances)
     return observation
 

@@ -13,7 +13,7 @@ from strongroom.types.v1.binding_pb2 import (
 )
 
 from verifier.bitget import permissions
-from verifier.bitget.probe import ACCOUNT_ITSELF, Facts
+from verifier.bitget.facts import ACCOUNT_ITSELF, Facts
 
 WORDS: Final = {SCOPE_SPOT: "spot", SCOPE_FUTURES: "futures"}
 READING: Final = {SCOPE_SPOT: "Spot (read)", SCOPE_FUTURES: "Futures orders and Futures holdings (read)"}

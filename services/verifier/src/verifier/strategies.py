@@ -7,7 +7,7 @@ from strongroom.types.v1.binding_pb2 import SCOPE_FUTURES, SCOPE_SPOT, Binding, 
 
 from verifier import rights
 from verifier.bitget import permissions
-from verifier.bitget.probe import Facts, Product
+from verifier.bitget.facts import Facts, Product
 
 SCOPES: Final = {
     "spot_trading": SCOPE_SPOT,

@@ -33,7 +33,7 @@ from strongroom.types.v1.binding_pb2 import (
 from verifier import audit, findings, strategies
 from verifier.bitget import codes
 from verifier.bitget.codes import ExchangeFailure
-from verifier.bitget.probe import Facts
+from verifier.bitget.facts import Facts
 from verifier.enrolment import KEYS_LIMIT, Enrolment
 
 

@@ -17,7 +17,8 @@ from verifier import confirmation, enrolment, observe, verdict
 from verifier.bitget.budget import Caller
 from verifier.bitget.client import BitgetClient
 from verifier.bitget.codes import ExchangeFailure
-from verifier.bitget.probe import Facts, probe
+from verifier.bitget.facts import Facts
+from verifier.bitget.probe import probe
 from verifier.bitget.reads import Reads
 from verifier.enrolment import Enrolment
 from verifier.jobs import Job, Outcome
@@ -94,7 +95,7 @@ class Verification:
             if _revoked(binding):
                 return await self._ended(binding)
             outcome = self._planned(job, binding, answer, enrolled, first=first)
-            seen = observe.judged(before, answer, now)
+            seen = observe.judged(before, self._own(binding, answer), now)
         await self._publish(binding, seen, outcome, started_ms)
         return outcome
 
@@ -146,6 +147,10 @@ class Verification:
         if verdict.another_account(binding, answer):
             return verdict.of_another_account(binding, answer)
         return verdict.of_facts(binding, answer, known, self._egress, self._clock.unix())
+
+    def _own(self, binding: Binding, answer: Answer) -> Facts | None:
+        """Return the facts of a key that works for the account it was proven for."""
+        return None if isinstance(answer, ExchangeFailure) or verdict.another_account(binding, answer) else answer
 
     def _again(self, job: Job, *, verified: bool, also: tuple[str, ...] = ()) -> Outcome:
         return Outcome(verified, self._schedule.after_failure(job.attempt), job.attempt + 1, also=also)

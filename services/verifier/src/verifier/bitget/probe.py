@@ -5,7 +5,7 @@ Returns facts or raises the one failure that decided; it judges nothing and know
 
 import asyncio
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from strongroom.types.v1 import binding_pb2
@@ -14,15 +14,13 @@ from strongroom.types.v1.binding_pb2 import (
     ACCOUNT_MODE_UNIFIED,
     SCOPE_FUTURES,
     SCOPE_SPOT,
-    AccountMode,
-    Balances,
     Environment,
-    Permissions,
 )
 
 from verifier.bitget import balances, codes, models, permissions
 from verifier.bitget.balances import Scopes
 from verifier.bitget.codes import DEFINITE, ExchangeFailure, Group
+from verifier.bitget.facts import ACCOUNT_ITSELF, Facts, Gap, Product
 from verifier.bitget.models import KeyInfo
 from verifier.bitget.reads import Reads
 
@@ -37,65 +35,39 @@ PRODUCTS: Final = {"usdt_futures": "USDT-FUTURES", "usdc_futures": "USDC-FUTURES
 DECISIVE: Final = ("usdt_futures", "usdc_futures")
 NOT_UNIFIED: Final = ("40084", "25245")
 CHANGING: Final = ("upgrading", "switching")
-# The place in `refused` of what concerns no single scope.
-ACCOUNT_ITSELF: Final = int(binding_pb2.SCOPE_UNSPECIFIED)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A read that gave nothing, and why; it decides nothing about the key as a whole."""
+class _Moved(Exception):
+    """The account answered as one mode and then as the other."""
 
-    failure: ExchangeFailure
-
-    @property
-    def group(self) -> Group:
-        return self.failure.rule.group
-
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    """Whether a product exists for the account and holds anything; None where it could not be told.
-
-    `doubtful` is a product that many accounts lack: nothing told is not taken for "offered".
-    """
-
-    offered: bool | None = None
-    funded: bool | None = None
-    doubtful: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What was learned of a key that works. `refused` holds the permission refusals by the scope they concern.
-
-    `hiccup` means that something could not be read this time for a passing reason; `unread` names the calls among
-    them that could have been refused, by scope; `info_refused` is the refusal to tell the key's own permissions.
-    """
-
-    environment: Environment.ValueType
-    mode: AccountMode.ValueType
-    info_endpoint: str
-    info: KeyInfo
-    permissions: Permissions
-    products: Mapping[str, Product]
-    balances: Balances | None
-    refused: Mapping[int, ExchangeFailure] = field(default_factory=dict)
-    unread: Mapping[int, str] = field(default_factory=dict)
-    hiccup: bool = False
-    info_refused: ExchangeFailure | None = None
+    def __init__(self, failure: ExchangeFailure) -> None:
+        super().__init__(failure.code)
+        self.failure = failure
 
 
 async def probe(reads: Reads, scopes: Scopes, recorded: Environment.ValueType) -> Facts:
     """Return the facts of a key; raise ExchangeFailure. The environment recorded last is tried first, else live."""
     reads.demo = recorded == binding_pb2.ENVIRONMENT_DEMO
     try:
-        return await _account(reads, scopes)
+        return await _settled(reads, scopes)
     except ExchangeFailure as failure:
         if failure.rule.group is not Group.ENVIRONMENT:
             raise
     reads.demo = not reads.demo
-    return await _account(reads, scopes)
+    return await _settled(reads, scopes)
+
+
+async def _settled(reads: Reads, scopes: Scopes) -> Facts:
+    """Ask once more when the account changed its mode while it was being asked."""
+    try:
+        return await _account(reads, scopes)
+    except _Moved:
+        pass
+    try:
+        return await _account(reads, scopes)
+    except _Moved as moved:
+        raise moved.failure from None
 
 
 async def _account(reads: Reads, scopes: Scopes) -> Facts:
@@ -115,6 +87,7 @@ async def _account(reads: Reads, scopes: Scopes) -> Facts:
 
 async def _unified(reads: Reads, scopes: Scopes, info: KeyInfo, unread: ExchangeFailure | None) -> Facts:
     settings, assets = await _together(_optional(reads, UNIFIED_SETTINGS), _optional(reads, UNIFIED_ASSETS))
+    _stayed(settings, assets)
     if isinstance(settings, dict):
         if settings.get("accountMode") in CHANGING:
             raise ExchangeFailure(codes.CODES["40084"], f"GET {UNIFIED_SETTINGS}")
@@ -161,6 +134,7 @@ async def _classic(reads: Reads, scopes: Scopes) -> Facts:
         _rows(_optional(reads, CLASSIC_SPOT)) if reads_spot else _nothing(),
         *(_rows(_futures(reads, name)) for name in names),
     )
+    _stayed(overview, spot, *answers)
     futures = dict(zip(names, answers, strict=True))
     unread = _sort_out(spot, futures, refused)
     incomplete = any(map(_gap, (spot, *(futures.get(name) for name in DECISIVE))))
@@ -201,6 +175,13 @@ def _sort_out(spot: Any, futures: Mapping[str, Any], refused: dict[int, Exchange
     return unread
 
 
+def _stayed(*answers: Any) -> None:
+    """Raise _Moved when one of the answers says that the account is of the other mode."""
+    for answer in answers:
+        if isinstance(answer, Gap) and answer.group is Group.REPROBE:
+            raise _Moved(answer.failure)
+
+
 def _gap(answer: Any) -> bool:
     return isinstance(answer, Gap) and answer.group is not Group.PERMISSION
 
@@ -217,7 +198,7 @@ def _spot_product(answer: Any) -> Product:
 def _futures_product(name: str, answer: Any) -> Product:
     """COIN-FUTURES is being delisted on classic accounts: there, no row means no product, and an error nothing."""
     if isinstance(answer, Gap):
-        return Product(doubtful=name == "coin_futures")
+        return Product(doubtful=name == "coin_futures" and answer.group is not Group.PERMISSION)
     found = models.rows(answer)
     return Product(bool(found) or name != "coin_futures", balances.funded(answer, "accountEquity"))
 
