@@ -12,7 +12,7 @@ from typing import Final
 COLUMNS: Final = ["method", "path", "per_second", "scope"]
 SCOPES: Final = frozenset(("uid", "ip"))
 # Spacings are drawn a little wide: a call that was let go may take longer on its way than the one after it.
-SECOND_S: Final = 1.1
+SECOND_S: Final = 1.2
 _PATH: Final = re.compile(r"/api/v[23](/[A-Za-z0-9_.-]+)+")
 
 
@@ -25,8 +25,8 @@ class Limit:
 
     @property
     def burst(self) -> int:
-        """How many calls may start at the same moment: a quarter of the limit, at least one."""
-        return max(1, int(self.per_second) // 4)
+        """How many calls may start at the same moment: a third of the limit, enough for one look at a key."""
+        return max(1, int(self.per_second + 1) // 3)
 
     @property
     def interval_s(self) -> float:
