@@ -37,9 +37,7 @@ def classic(spot: Any, futures: Mapping[str, Any], overview: Any, scopes: Scopes
     """
     coins = [_classic_coin(row) for row in rows(spot) if coin(row.get("coin"))]
     positions = [(product, row) for product, data in futures.items() for row in rows(data)]
-    valued = [
-        told(row, "usdtBalance") for row in rows(overview) if WALLETS.get(text(row.get("accountType"))) in scopes
-    ]
+    valued = [told(row, "usdtBalance") for row in rows(overview) if WALLETS.get(text(row.get("accountType"))) in scopes]
     counted = [item.total for item in coins if item.coin == "USDT"]
     counted += [told(row, "usdtEquity") for _, row in positions]
     unpriced = any(item.coin != "USDT" and item.total != "0" for item in coins)
