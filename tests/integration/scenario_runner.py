@@ -86,7 +86,7 @@ class Runner:
 
     def _verdicts(self, scenario: Scenario, credential: Credential, account: Json, binding_id: str) -> list[str]:
         client = self._tenants[scenario.tenant]
-        wanted = expectation.expected(self._book, scenario.expect, account["uid"], _tokens(account))
+        wanted = expectation.expected(self._book, scenario.expect, account["uid"], _tokens(account, scenario.expect))
         found = self._compared(client, binding_id, scenario.expect, wanted, settled=True)
         own = account["uid"]
         for number, step in enumerate(scenario.then, 1):
@@ -96,8 +96,8 @@ class Runner:
             account = {**account, **(step.account or {})}
             self._change(scenario, step, credential, account)
             client.post(f"/v1/bindings/{binding_id}/verify", headers={"Prefer": f"wait={WAIT_S}"})
-            seen = account if _read_again(step.expect) else None
-            wanted = expectation.expected(self._book, step.expect, own, _tokens(seen) if seen else before["tokens"])
+            tokens = _tokens(account, step.expect) if _read_again(step.expect) else before["tokens"]
+            wanted = expectation.expected(self._book, step.expect, own, tokens)
             found = self._compared(client, binding_id, step.expect, wanted, settled=False)
             found += self._told(binding_id, heard, expectation.changes(before, wanted), step.events)
             found = [f"then {number}: {line}" for line in found]
@@ -188,9 +188,9 @@ def _identity(name: str, credential: Credential) -> Json:
     return {"name": name, "uid": uid, **{field: form[field] for field in ("api_key", "secret_key", "passphrase")}}
 
 
-def _tokens(account: Mapping[str, Any]) -> list[str]:
+def _tokens(account: Mapping[str, Any], expect: Expectation) -> list[str]:
     """Return what the exchange lists of the key's rights, the read-write switch of a unified one among them."""
-    if account["mode"] == "classic":
+    if expect["mode"] == "classic":
         return list(account["authorities"])
     hyphens = account.get("style", {}).get("perm_type") == "hyphen"
     word = account["perm_type"].replace("_", "-") if hyphens else account["perm_type"]

@@ -18,6 +18,7 @@ from verifier.bitget import limits
 from tests.integration.scenario_runner import Runner
 
 BOOK = scenarios.read()
+pytestmark = pytest.mark.timeout(300)  # the first test waits for all scenarios
 AT_ONCE = 48
 # What waits longest begins first.
 PATIENT = ("invalid_api_key", "key_deleted")
@@ -61,9 +62,10 @@ def test_the_verdict_is_whole_and_true(scenario: Scenario, complaints: dict[str,
 
 
 def test_the_exchange_refused_no_call_for_its_limits(runner: Runner, complaints: dict[str, list[str]]) -> None:
+    if not complaints:
+        pytest.skip("no scenario was selected")
     with httpx.Client(base_url=runner.control_url, trust_env=False) as control:
         met = control.get("/stats").json()["limits"]
-    assert complaints
     assert (met["refused_by_endpoint"], met["refused_by_address"]) == (0, 0), met
     assert met["over_in_a_sliding_second"] == 0, met
 
