@@ -86,7 +86,7 @@ async def sign(driver: Driver, binding_id: str, path: str = "/api/v3/account/inf
     request = signer_pb.SignRequest(
         binding_id=binding_id,
         tenant_id=driver.facts["tenants"][0]["id"],
-        request=signer_pb.ExchangeRequest(method="GET", path=path),
+        requests=[signer_pb.ExchangeRequest(method="GET", path=path)],
     )
     async with client.channel(driver.facts["vault_target"], "vault", identity(driver, who)) as channel:
         return await client.call(signer_rpc.SignerStub(channel).Sign, request, timeout_s=5)

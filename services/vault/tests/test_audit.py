@@ -153,3 +153,52 @@ async def test_an_action_leaves_intent_and_outcome_also_when_it_fails(tmp_path: 
         ("sign", "outcome", "interrupted"),
     ]
     assert {line["subject"] for line in lines(path)} == {"somebody"}
+
+
+async def test_several_actions_are_on_disk_together_before_their_block_and_read_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    log = opened(path)
+
+    async def read() -> str:
+        return "found"
+
+    async with log.actions(ACTOR, "sign", "b" * 32, [{"n": 1}, {"n": 2}], read()) as (told, found):
+        assert [(line["n"], line["phase"]) for line in lines(path)] == [(1, "intent"), (2, "intent")]
+        told["found"] = found
+    await log.stop()
+    assert [(line["n"], line["outcome"], line["found"]) for line in lines(path)[2:]] == [
+        (1, "done", "found"),
+        (2, "done", "found"),
+    ]
+
+
+async def test_what_cannot_be_read_is_the_outcome_and_the_block_is_not_entered(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    log = opened(path)
+
+    async def read() -> str:
+        raise NotFound()
+
+    with pytest.raises(NotFound):
+        async with log.actions(ACTOR, "sign", "b" * 32, [{}], read()):
+            pytest.fail("the block was entered")
+    await log.stop()
+    assert [(line["phase"], line.get("outcome")) for line in lines(path)] == [
+        ("intent", None),
+        ("outcome", "not_found"),
+    ]
+
+
+async def test_without_room_for_the_intents_the_block_is_not_entered(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    log = opened(path)
+
+    async def read() -> str:
+        return "found"
+
+    await log.append({"n": 1})
+    with no_room(path), pytest.raises(Unavailable):
+        async with log.actions(ACTOR, "sign", "b" * 32, [{}, {}], read()):
+            pytest.fail("the block was entered")
+    await log.stop()
+    assert [line["n"] for line in lines(path)] == [1]

@@ -86,7 +86,7 @@ async def test_a_revocation_cut_anywhere_is_completed_by_a_repeat(
     document = await proxied.documents.read(actor.tenant, "credentials", made.id)
     assert document.data is None
     with pytest.raises(BindingRevoked):
-        await proxied.signer.sign(Actor(actor.tenant, "worker"), SignRequest(binding_id=made.id, request=INFO))
+        await proxied.signer.sign(Actor(actor.tenant, "worker"), SignRequest(binding_id=made.id, requests=[INFO]))
 
 
 @pytest.mark.parametrize("fault", ["cut after", "500 after"])
@@ -112,7 +112,7 @@ async def test_a_signature_lost_on_the_way_is_asked_for_again(
 ) -> None:
     made, _ = await proxied.bindings.bind(actor, wanted())
     proxy.arm("cut after", "/hmac/")
-    assert await proxied.signer.sign(Actor(actor.tenant, "worker"), SignRequest(binding_id=made.id, request=INFO))
+    assert await proxied.signer.sign(Actor(actor.tenant, "worker"), SignRequest(binding_id=made.id, requests=[INFO]))
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ async def test_a_vault_that_is_not_there_is_unavailable_with_a_time_to_come_back
     for action in (
         nowhere.bindings.bind(actor, asked),
         nowhere.bindings.revoke(actor, asked.binding_id),
-        nowhere.signer.sign(actor, SignRequest(binding_id=asked.binding_id, request=INFO)),
+        nowhere.signer.sign(actor, SignRequest(binding_id=asked.binding_id, requests=[INFO])),
         nowhere.documents.names(actor.tenant, "bindings"),
         nowhere.keys.canary(),
     ):
@@ -187,7 +187,7 @@ async def test_a_redirect_is_never_followed_and_no_token_reaches_the_other_serve
         with pytest.raises(Unavailable):
             await proxied.bindings.revoke(actor, made.id)
         with pytest.raises(Unavailable):
-            await proxied.signer.sign(actor, SignRequest(binding_id=made.id, request=INFO))
+            await proxied.signer.sign(actor, SignRequest(binding_id=made.id, requests=[INFO]))
         fresh = await make(Connection(proxy.url))  # its login, through hvac, is redirected too
         with pytest.raises(Unavailable):
             await fresh.bindings.bind(actor, wanted())

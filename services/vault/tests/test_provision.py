@@ -1,5 +1,6 @@
 """What provisioning makes, that it can be repeated, and what no identity of ours may do at the server."""
 
+import base64
 import json
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from common.secret import Secret
 from hvac.exceptions import Forbidden, InvalidRequest
 from vault.hashicorp.login import RECONCILER, SERVICE, Logins, Role, admin_client, tenant_role
 from vault.hashicorp.provision import Tenant
-from vault.material import HmacSecret
+from vault.material import HmacSecret, rsa_private_key
 
 BINDING = "0" * 32
 FINGERPRINT = "0" * 64
@@ -66,6 +67,7 @@ async def bound(parts: Any, tenant: str) -> str:
     return f"{tenant}.{BINDING}"
 
 
+ONE = {"batch_input": [{"input": "eA=="}]}
 DENIED_TO_ALL = [
     ("GET", "transit/export/hmac-key/{key}", {}),
     ("GET", "transit/export/signing-key/{key}/1", {}),
@@ -82,10 +84,12 @@ DENIED_TO_ALL = [
     ("LIST", "strongroom/metadata/credentials/{tenant}", {}),
     ("DELETE", "strongroom/metadata/bindings/{tenant}/" + BINDING, {}),
     ("POST", "transit/hmac/{foreign}." + BINDING + "/sha2-256", {"input": "eA=="}),
-    ("POST", "transit/sign/{foreign}." + BINDING + "/sha2-256", {"input": "eA==", "signature_algorithm": "pkcs1v15"}),
-    ("POST", "transit/sign/{key}/sha2-256", {"input": "eA==", "signature_algorithm": "pss"}),
-    ("POST", "transit/sign/{key}/sha2-256", {"input": "eA=="}),
-    ("POST", "transit/sign/{key}/sha2-256", {"input": "eA==", "signature_algorithm": "pkcs1v15", "prehashed": True}),
+    ("POST", "transit/sign/{foreign}." + BINDING + "/sha2-256", {**ONE, "signature_algorithm": "pkcs1v15"}),
+    ("POST", "transit/sign/{key}/sha2-256", {**ONE, "signature_algorithm": "pss"}),
+    ("POST", "transit/sign/{key}/sha2-256", ONE),
+    ("POST", "transit/sign/{key}/sha2-256", {"batch_input": [{"input": "eA==", "signature_algorithm": "pkcs1v15"}]}),
+    ("POST", "transit/sign/{key}/sha2-256", {**ONE, "signature_algorithm": "pkcs1v15", "prehashed": True}),
+    ("POST", "transit/sign/{key}/sha2-256", {**ONE, "signature_algorithm": "pkcs1v15", "hash_algorithm": "none"}),
     ("POST", "strongroom/data/tenants/{tenant}", {"data": {}, "options": {"cas": 1}}),
     ("POST", "strongroom/metadata/holders/" + FINGERPRINT, {}),
     ("LIST", "strongroom/metadata/holders", {}),
@@ -125,7 +129,7 @@ async def test_the_service_and_the_reconciler_may_neither_sign_nor_read_for_a_te
     for role in (SERVICE, RECONCILER):
         client = await as_role(server, role)
         assert refused(client, "POST", f"transit/hmac/{bound}/sha2-256", input="eA==")
-        assert refused(client, "POST", f"transit/sign/{bound}/sha2-256", input="eA==", signature_algorithm="pkcs1v15")
+        assert refused(client, "POST", f"transit/sign/{bound}/sha2-256", **ONE, signature_algorithm="pkcs1v15")
         assert refused(client, "GET", f"strongroom/data/credentials/{tenant}/{BINDING}")
         assert refused(client, "POST", f"transit/keys/{bound}/config", deletion_allowed=True)
         client.adapter.close()
@@ -158,6 +162,24 @@ async def test_a_tenants_token_does_what_a_binding_needs(server: Any, tenant: st
     assert not refused(client, "POST", f"transit/keys/{bound}/config", deletion_allowed=True)
     assert not refused(client, "DELETE", f"transit/keys/{bound}")
     client.adapter.close()
+
+
+async def test_an_item_of_a_batch_cannot_choose_how_it_is_signed(
+    server: Any, tenant: str, parts: Any, rsa_key: Any, pem: Any
+) -> None:
+    material = rsa_private_key(pem(rsa_key(2048)))
+    await parts.keys.import_key(tenant, BINDING, material)
+    client = await as_role(server, tenant_role(tenant))
+    choices = [{}, {"signature_algorithm": "pss"}, {"hash_algorithm": "sha2-512"}, {"prehashed": "true"}]
+    choices += [{"salt_length": "auto"}, {"marshaling_algorithm": "jws"}, {"key_version": "7"}]
+    items = [{"input": base64.b64encode(b"message").decode(), **choice} for choice in choices]
+    path = f"/v1/transit/sign/{tenant}.{BINDING}/sha2-256"
+    body = {"batch_input": items, "signature_algorithm": "pkcs1v15", "prehashed": False}
+    results = client.adapter.request("POST", path, json=body)["data"]["batch_results"]
+    client.adapter.close()
+    assert len(results) == len(choices)
+    for result in results:
+        assert material.made(result["signature"].removeprefix("vault:v1:"), b"message")
 
 
 async def test_one_tenants_subject_cannot_take_anothers_role(server: Any, tenant: str) -> None:

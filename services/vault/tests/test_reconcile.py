@@ -48,9 +48,9 @@ async def test_an_orphan_is_swept_after_an_hour_and_its_bind_can_still_be_repeat
     binding, created = await parts.bindings.bind(actor, asked)
     assert created
     assert await parts.bindings.bind(actor, asked) == (binding, False)
-    assert await parts.signer.sign(actor, SignRequest(binding_id=binding.id, request=INFO))
+    assert await parts.signer.sign(actor, SignRequest(binding_id=binding.id, requests=[INFO]))
     await parts.reconciler.round()
-    assert await parts.signer.sign(actor, SignRequest(binding_id=binding.id, request=INFO))
+    assert await parts.signer.sign(actor, SignRequest(binding_id=binding.id, requests=[INFO]))
 
 
 async def test_nobody_binds_under_an_id_that_is_being_swept_and_a_cut_sweep_is_finished(
@@ -74,7 +74,7 @@ async def test_a_bind_that_commits_first_is_not_swept(parts: Any, actor: Actor, 
     with pytest.raises(Unavailable):
         await parts.bindings.records.mark(actor.tenant, asked.binding_id, sweeping=True, cas=0)
     await parts.reconciler.round()
-    assert await parts.signer.sign(actor, SignRequest(binding_id=binding.id, request=INFO))
+    assert await parts.signer.sign(actor, SignRequest(binding_id=binding.id, requests=[INFO]))
 
 
 async def test_a_revocation_that_was_only_recorded_is_finished(parts: Any, actor: Actor, wanted: Wanted) -> None:

@@ -137,8 +137,8 @@ async def test_a_key_is_bound_described_listed_signed_for_and_revoked(
     assert ([one.id for one in listed.bindings], listed.next_after) == ([name], "")
 
     query = ExchangeRequest(method="GET", path="/api/v3/account/info")
-    wanted = SignRequest(binding_id=name, tenant_id=tenant, request=query)
-    signed = await call(SignerStub(worker).Sign, wanted, timeout_s=5)
+    wanted = SignRequest(binding_id=name, tenant_id=tenant, requests=[query])
+    [signed] = (await call(SignerStub(worker).Sign, wanted, timeout_s=5)).signed
     headers = {header.name: header.value for header in signed.headers}
     assert (signed.target, headers["ACCESS-KEY"]) == ("/api/v3/account/info", asked.credential.api_key)
     assert headers["ACCESS-PASSPHRASE"] == asked.credential.passphrase
@@ -295,12 +295,12 @@ async def test_a_worker_must_name_a_tenant_and_gets_verification_reads_only(
         BindingStoreStub(connect("gateway")).Bind, request_of(), timeout_s=5, authorization=bearer(world, tenant)
     )
     signer, trade = SignerStub(connect("worker")), ExchangeRequest(method="POST", path="/api/v3/trade/place-order")
-    wanted = SignRequest(binding_id=bound.binding.id, tenant_id=tenant, request=trade)
+    wanted = SignRequest(binding_id=bound.binding.id, tenant_id=tenant, requests=[trade])
     with pytest.raises(PolicyRefused) as refused:
         await call(signer.Sign, wanted, timeout_s=5)
     assert refused.value.extra == {"rule": "not_a_verification_read"}
     with pytest.raises(InvalidArgument):
-        await call(signer.Sign, SignRequest(binding_id=bound.binding.id, request=trade), timeout_s=5)
+        await call(signer.Sign, SignRequest(binding_id=bound.binding.id, requests=[trade]), timeout_s=5)
 
 
 async def test_wrong_values_are_named_and_never_repeated(

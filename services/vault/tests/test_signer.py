@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import json
 import resource
 from collections.abc import Callable
@@ -48,7 +49,7 @@ async def test_transit_signs_the_golden_vectors_byte_for_byte(parts: Any, tenant
     prehash = made.prehash(int(vector["timestamp"]))
     assert prehash.decode() == vector["prehash"]
     assert made.target() == vector["path"] + ("?" + vector["query_wire"] if vector["query_wire"] else "")
-    signature = await parts.keys.sign(tenant, ANY_KEY, KEY_TYPE_HMAC, prehash)
+    [signature] = await parts.keys.sign(tenant, ANY_KEY, KEY_TYPE_HMAC, [prehash])
     assert signature.value == vector["signature"]
 
 
@@ -57,14 +58,14 @@ async def test_transit_reproduces_an_answer_known_from_outside(parts: Any, tenan
     # Transit takes 32 bytes at least; HMAC-SHA256 fills a key up with zeros to 64, so these change nothing.
     padded = known["secret"] + "\0" * (32 - len(known["secret"]))
     assert await parts.keys.import_key(tenant, ANY_KEY, HmacSecret(Secret(padded))) == Applied(None)
-    signature = await parts.keys.sign(tenant, ANY_KEY, KEY_TYPE_HMAC, known["prehash"].encode())
+    [signature] = await parts.keys.sign(tenant, ANY_KEY, KEY_TYPE_HMAC, [known["prehash"].encode()])
     assert signature.value == known["signature"]
 
 
 async def test_transit_signs_the_golden_rsa_vector_byte_for_byte(parts: Any, tenant: str) -> None:
     known = GOLDEN["rsa"]
     assert await parts.keys.import_key(tenant, ANY_KEY, rsa_private_key(known["private_key"])) == Applied(None)
-    signature = await parts.keys.sign(tenant, ANY_KEY, KEY_TYPE_RSA, known["prehash"].encode())
+    [signature] = await parts.keys.sign(tenant, ANY_KEY, KEY_TYPE_RSA, [known["prehash"].encode()])
     assert signature.value == known["signature"]
 
 
@@ -74,7 +75,8 @@ async def test_an_rsa_binding_is_signed_by_its_key_and_never_by_pss(
     known = GOLDEN["rsa"]
     made, _ = await parts.bindings.bind(worker, wanted(key_type=KEY_TYPE_RSA, secret_key=known["private_key"]))
     assert made.credential.key_type == KEY_TYPE_RSA
-    signed = await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO))
+    answer = await parts.signer.sign(worker, SignRequest(binding_id=made.id, requests=[INFO]))
+    [signed] = answer.signed
     headers = {header.name: header.value for header in signed.headers}
     public = load_pem_public_key(known["public_key"].encode())
     prehash = (headers["ACCESS-TIMESTAMP"] + "GET" + signed.target).encode()
@@ -83,7 +85,7 @@ async def test_an_rsa_binding_is_signed_by_its_key_and_never_by_pss(
     assert (stored["type"], stored["exportable"]) == ("rsa-2048", False)
     await parts.bindings.revoke(worker, made.id)
     with pytest.raises(BindingRevoked):
-        await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO))
+        await parts.signer.sign(worker, SignRequest(binding_id=made.id, requests=[INFO]))
 
 
 async def test_the_answer_carries_the_bytes_that_were_signed_and_all_headers(
@@ -94,13 +96,14 @@ async def test_the_answer_carries_the_bytes_that_were_signed_and_all_headers(
     query = [QueryParameter(name="productType", value="USDT-FUTURES")]
     request = ExchangeRequest(method="GET", path="/api/v2/mix/account/accounts", query=query)
     before = clock.unix()
-    signed = await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=request, demo=True))
+    answer = await parts.signer.sign(worker, SignRequest(binding_id=made.id, requests=[request], demo=True))
+    [signed] = answer.signed
     headers = {header.name: header.value for header in signed.headers}
     assert signed.target == "/api/v2/mix/account/accounts?productType=USDT-FUTURES"
-    assert (signed.method, signed.body, signed.credential_version) == ("GET", b"", 1)
+    assert (signed.method, signed.body, answer.credential_version) == ("GET", b"", 1)
     assert before - 0.01 <= int(headers["ACCESS-TIMESTAMP"]) / 1000 <= clock.unix()
     prehash = (headers["ACCESS-TIMESTAMP"] + "GET" + signed.target).encode()
-    expected = await parts.keys.sign(worker.tenant, made.id, KEY_TYPE_HMAC, prehash)
+    [expected] = await parts.keys.sign(worker.tenant, made.id, KEY_TYPE_HMAC, [prehash])
     assert headers == {
         "ACCESS-KEY": asked.api_key.reveal(),
         "ACCESS-SIGN": expected.value,
@@ -110,8 +113,8 @@ async def test_the_answer_carries_the_bytes_that_were_signed_and_all_headers(
         "locale": "en-US",
         "paptrading": "1",
     }
-    plain = await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO))
-    assert "paptrading" not in {header.name for header in plain.headers}
+    plain = await parts.signer.sign(worker, SignRequest(binding_id=made.id, requests=[INFO]))
+    assert "paptrading" not in {header.name for header in plain.signed[0].headers}
 
 
 @pytest.mark.parametrize("offset", [-86_400_000, -7_000, 7_000, 86_400_000])
@@ -120,12 +123,13 @@ async def test_a_corrected_clock_is_signed_told_and_kept_in_the_audit(
 ) -> None:
     made, _ = await parts.bindings.bind(worker, wanted())
     before = int(clock.unix() * 1000)
-    signed = await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO, clock_offset_ms=offset))
-    assert before + offset <= signed.stamped_at_ms <= int(clock.unix() * 1000) + offset
+    answer = await parts.signer.sign(worker, SignRequest(binding_id=made.id, requests=[INFO], clock_offset_ms=offset))
+    [signed] = answer.signed
+    assert before + offset <= answer.stamped_at_ms <= int(clock.unix() * 1000) + offset
     headers = {header.name: header.value for header in signed.headers}
-    assert headers["ACCESS-TIMESTAMP"] == str(signed.stamped_at_ms)
-    expected = await parts.keys.sign(
-        worker.tenant, made.id, KEY_TYPE_HMAC, f"{signed.stamped_at_ms}GET{signed.target}".encode()
+    assert headers["ACCESS-TIMESTAMP"] == str(answer.stamped_at_ms)
+    [expected] = await parts.keys.sign(
+        worker.tenant, made.id, KEY_TYPE_HMAC, [f"{answer.stamped_at_ms}GET{signed.target}".encode()]
     )
     assert headers["ACCESS-SIGN"] == expected.value
     intent = next(line for line in reversed(_lines(parts)) if line["phase"] == "intent")
@@ -137,8 +141,8 @@ async def test_an_uncorrected_stamp_is_told_too_and_leaves_the_audit_as_it_was(
 ) -> None:
     made, _ = await parts.bindings.bind(worker, wanted())
     before = int(clock.unix() * 1000)
-    signed = await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO))
-    assert before <= signed.stamped_at_ms <= int(clock.unix() * 1000)
+    answer = await parts.signer.sign(worker, SignRequest(binding_id=made.id, requests=[INFO]))
+    assert before <= answer.stamped_at_ms <= int(clock.unix() * 1000)
     assert not any("clock_offset_ms" in line for line in _lines(parts))
 
 
@@ -149,9 +153,56 @@ async def test_a_correction_beyond_a_day_is_refused_and_nothing_is_signed(
     made, _ = await parts.bindings.bind(worker, wanted())
     lines = len(_lines(parts))
     with pytest.raises(InvalidArgument) as refused:
-        await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO, clock_offset_ms=offset))
+        await parts.signer.sign(worker, SignRequest(binding_id=made.id, requests=[INFO], clock_offset_ms=offset))
     assert refused.value.extra == {"field": "clock_offset_ms"}
     assert not any(line["action"] == "sign" for line in _lines(parts)[lines - 1 :])
+
+
+@pytest.mark.parametrize("kind", ["hmac", "rsa"])
+async def test_eight_requests_are_signed_by_one_call_each_with_its_own_record_and_signature(
+    parts: Any, worker: Actor, wanted: Callable[..., Asked], server: Any, kind: str
+) -> None:
+    rsa = {"key_type": KEY_TYPE_RSA, "secret_key": GOLDEN["rsa"]["private_key"]} if kind == "rsa" else {}
+    made, _ = await parts.bindings.bind(worker, wanted(**rsa))
+    queries = [[QueryParameter(name="productType", value=value)] for value in ("USDT-FUTURES", "COIN-FUTURES")]
+    requests = [ExchangeRequest(method="GET", path="/api/v2/mix/account/accounts", query=query) for query in queries]
+    requests = [*requests * 3, INFO, INFO]
+    log, path = server.bao.home / "audit.log", f"{worker.tenant}.{made.id}/sha2-256"
+    asked_before, lines_before = log.read_text().count(path), len(_lines(parts))
+    answer = await parts.signer.sign(worker, SignRequest(binding_id=made.id, requests=requests))
+    assert log.read_text().count(path) - asked_before == 2, "a request to Vault and its answer"
+    intents = [line for line in _lines(parts)[lines_before:] if line["phase"] == "intent"]
+    digests = [hashlib.sha256(f"GET{signed.target}".encode()).hexdigest() for signed in answer.signed]
+    assert [line["request_digest"] for line in intents] == digests
+    assert [signed.target for signed in answer.signed[::-1]][:3] == [INFO.path, INFO.path, answer.signed[1].target]
+    messages = [f"{answer.stamped_at_ms}GET{signed.target}".encode() for signed in answer.signed]
+    key_type = KEY_TYPE_RSA if rsa else KEY_TYPE_HMAC
+    for signed, message in zip(answer.signed, messages, strict=True):
+        [expected] = await parts.keys.sign(worker.tenant, made.id, key_type, [message])
+        assert [header.value for header in signed.headers if header.name == "ACCESS-SIGN"] == [expected.value]
+
+
+async def test_one_refused_request_leaves_all_the_others_unsigned(
+    parts: Any, worker: Actor, wanted: Callable[..., Asked], server: Any
+) -> None:
+    made, _ = await parts.bindings.bind(worker, wanted())
+    log = server.bao.home / "audit.log"
+    mentions = log.read_text().count(made.id)
+    trade = ExchangeRequest(method="POST", path="/api/v3/trade/place-order", body=b"{}")
+    with pytest.raises(PolicyRefused):
+        await parts.signer.sign(worker, SignRequest(binding_id=made.id, requests=[INFO, trade, INFO]))
+    assert log.read_text().count(made.id) == mentions
+    assert not any(line["action"] == "sign" for line in _lines(parts))
+
+
+@pytest.mark.parametrize("count", [0, 9])
+async def test_a_call_has_one_to_eight_requests(
+    parts: Any, worker: Actor, wanted: Callable[..., Asked], count: int
+) -> None:
+    made, _ = await parts.bindings.bind(worker, wanted())
+    with pytest.raises(InvalidArgument) as refused:
+        await parts.signer.sign(worker, SignRequest(binding_id=made.id, requests=[INFO] * count))
+    assert refused.value.extra == {"field": "requests"}
 
 
 async def test_the_audit_tells_who_had_what_signed_and_keeps_no_secret(
@@ -159,7 +210,8 @@ async def test_the_audit_tells_who_had_what_signed_and_keeps_no_secret(
 ) -> None:
     asked = wanted()
     made, _ = await parts.bindings.bind(worker, asked)
-    signed = await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO))
+    answer = await parts.signer.sign(worker, SignRequest(binding_id=made.id, requests=[INFO]))
+    [signed] = answer.signed
     await asyncio.wait_for(_until(lambda: _lines(parts)[-1]["phase"] == "outcome"), 5)
     intent, outcome = _lines(parts)[-2:]
     assert (intent["action"], intent["phase"], intent["rule"]) == ("sign", "intent", "verification_read")
@@ -177,7 +229,7 @@ async def test_without_a_record_on_disk_nothing_is_signed(
     parts: Any, worker: Actor, wanted: Callable[..., Asked], server: Any
 ) -> None:
     made, _ = await parts.bindings.bind(worker, wanted())
-    await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO))
+    await parts.signer.sign(worker, SignRequest(binding_id=made.id, requests=[INFO]))
     log = server.bao.home / "audit.log"
     path = f"transit/hmac/{worker.tenant}.{made.id}/sha2-256"
     asked_before = log.read_text().count(path)
@@ -185,12 +237,12 @@ async def test_without_a_record_on_disk_nothing_is_signed(
     resource.setrlimit(resource.RLIMIT_FSIZE, (parts.audit_file.stat().st_size, limit[1]))
     try:
         with pytest.raises(Unavailable) as refused:
-            await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO))
+            await parts.signer.sign(worker, SignRequest(binding_id=made.id, requests=[INFO]))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert refused.value.reason == "audit_unavailable"
     assert log.read_text().count(path) == asked_before
-    assert await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO))
+    assert await parts.signer.sign(worker, SignRequest(binding_id=made.id, requests=[INFO]))
 
 
 async def test_a_refused_call_reaches_neither_vault_nor_the_key(
@@ -201,7 +253,7 @@ async def test_a_refused_call_reaches_neither_vault_nor_the_key(
     mentions = log.read_text().count(made.id)
     trade = ExchangeRequest(method="POST", path="/api/v3/trade/place-order", body=b"{}")
     with pytest.raises(PolicyRefused):
-        await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=trade))
+        await parts.signer.sign(worker, SignRequest(binding_id=made.id, requests=[trade]))
     assert mentions > 0
     assert log.read_text().count(made.id) == mentions
 
@@ -212,10 +264,10 @@ async def test_after_a_revocation_and_for_an_unknown_id_nothing_is_signed(
     made, _ = await parts.bindings.bind(worker, wanted())
     await parts.bindings.revoke(worker, made.id)
     with pytest.raises(BindingRevoked):
-        await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO))
+        await parts.signer.sign(worker, SignRequest(binding_id=made.id, requests=[INFO]))
     for unknown in ("f" * 32, "", "../" + made.id):
         with pytest.raises(NotFound):
-            await parts.signer.sign(worker, SignRequest(binding_id=unknown, request=INFO))
+            await parts.signer.sign(worker, SignRequest(binding_id=unknown, requests=[INFO]))
 
 
 async def test_no_signature_that_begins_after_a_revocation_succeeds(
@@ -230,7 +282,7 @@ async def test_no_signature_that_begins_after_a_revocation_succeeds(
         while True:
             started = loop.time()
             try:
-                await parts.signer.sign(worker, SignRequest(binding_id=made.id, request=INFO))
+                await parts.signer.sign(worker, SignRequest(binding_id=made.id, requests=[INFO]))
             except BindingRevoked:
                 return begun
             begun.append(started)

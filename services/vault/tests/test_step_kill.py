@@ -69,11 +69,11 @@ async def killed_bind(kill: Killer, parts: Any, actor: Actor, request: BindReque
         with pytest.raises(NotFound):
             await parts.bindings.records.load(actor.tenant, wanted.binding_id)
         with pytest.raises(NotFound):
-            await parts.signer.sign(actor, SignRequest(binding_id=wanted.binding_id, request=INFO))
+            await parts.signer.sign(actor, SignRequest(binding_id=wanted.binding_id, requests=[INFO]))
     binding, created = await parts.bindings.bind(actor, wanted)
     assert created is not committed
     assert set(await parts.documents.names(actor.tenant, "bindings")) == {*before, binding.id}
-    assert await parts.signer.sign(actor, SignRequest(binding_id=binding.id, request=INFO))
+    assert await parts.signer.sign(actor, SignRequest(binding_id=binding.id, requests=[INFO]))
     assert await parts.bindings.bind(actor, wanted) == (binding, False)
 
 
@@ -85,7 +85,7 @@ async def killed_revoke(
     assert kill(actor.tenant, step, revoke=made.id) == 137
     if step != "revoke.intent":
         with pytest.raises(BindingRevoked):
-            await parts.signer.sign(actor, SignRequest(binding_id=made.id, request=INFO))
+            await parts.signer.sign(actor, SignRequest(binding_id=made.id, requests=[INFO]))
     if swept and step != "revoke.intent":
         await parts.reconciler.round()
     else:

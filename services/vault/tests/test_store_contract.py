@@ -4,7 +4,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,15 +76,15 @@ class MemoryKeys:
         self._keys[tenant, binding] = material
         return Applied(None)
 
-    async def sign(self, tenant: str, binding: str, key_type: int, message: bytes) -> Signature | None:
+    async def sign(self, tenant: str, binding: str, key_type: int, messages: Sequence[bytes]) -> list[Signature] | None:
         key = self._keys.get((tenant, binding))
         if key is None:
             return None
         if key_type == KEY_TYPE_HMAC:  # as Transit does: it keeps an HMAC key beside each RSA key
-            return Signature(_mac(key.content(), message), 1, "request")
+            return [Signature(_mac(key.content(), message), 1, "request") for message in messages]
         if not isinstance(key, RsaPrivateKey):
             raise OtherKeyType()
-        return Signature(_signed(key, message), 1, "request")
+        return [Signature(_signed(key, message), 1, "request") for message in messages]
 
     async def retire(self, tenant: str, binding: str) -> Outcome[None]:
         self._keys.pop((tenant, binding), None)
@@ -164,12 +164,12 @@ async def test_names_are_sorted_and_those_of_one_tenant_and_collection(ports: Po
 async def test_an_imported_key_signs_as_its_material_does_and_cannot_be_replaced(ports: Ports, tenant: str) -> None:
     keys = ports.keys
     material = _hmac(MATERIAL)
-    assert await keys.sign(tenant, A, KEY_TYPE_HMAC, b"message") is None
+    assert await keys.sign(tenant, A, KEY_TYPE_HMAC, [b"message"]) is None
     assert await keys.import_key(tenant, A, material) == Applied(None)
     assert await keys.import_key(tenant, A, _hmac("x" * 64)) == NotApplied(Why.CONFLICT)
-    for message in MESSAGES:
-        signature = await keys.sign(tenant, A, KEY_TYPE_HMAC, message)
-        assert signature is not None
+    signatures = await keys.sign(tenant, A, KEY_TYPE_HMAC, MESSAGES)
+    assert signatures is not None
+    for message, signature in zip(MESSAGES, signatures, strict=True):
         assert (signature.value, signature.version) == (_mac(MATERIAL.encode(), message), 1)
         assert material.made(signature.value, message)
         assert not material.made(signature.value, message + b"!")
@@ -180,17 +180,17 @@ async def test_an_imported_rsa_key_signs_by_pkcs1_and_cannot_be_replaced(
     ports: Ports, tenant: str, rsa_key: Any, pem: Callable[..., str], bits: int
 ) -> None:
     keys, material = ports.keys, rsa_private_key(pem(rsa_key(bits)))
-    assert await keys.sign(tenant, A, KEY_TYPE_RSA, b"message") is None
+    assert await keys.sign(tenant, A, KEY_TYPE_RSA, [b"message"]) is None
     assert await keys.import_key(tenant, A, material) == Applied(None)
     assert await keys.import_key(tenant, A, _hmac(MATERIAL)) == NotApplied(Why.CONFLICT)
-    for message in MESSAGES:
-        signature = await keys.sign(tenant, A, KEY_TYPE_RSA, message)
-        assert signature is not None
+    signatures = await keys.sign(tenant, A, KEY_TYPE_RSA, MESSAGES)
+    assert signatures is not None
+    for message, signature in zip(MESSAGES, signatures, strict=True):
         assert (signature.value, signature.version) == (_signed(material, message), 1)
         assert material.made(signature.value, message)
         assert not material.made(signature.value, message + b"!")
     assert await keys.retire(tenant, A) == Applied(None)
-    assert await keys.sign(tenant, A, KEY_TYPE_RSA, b"message") is None
+    assert await keys.sign(tenant, A, KEY_TYPE_RSA, [b"message"]) is None
 
 
 async def test_the_type_of_a_key_decides_what_it_signs(
@@ -199,19 +199,19 @@ async def test_the_type_of_a_key_decides_what_it_signs(
     keys, material = ports.keys, rsa_private_key(pem(rsa_key(2048)))
     await keys.import_key(tenant, A, _hmac(MATERIAL))
     with pytest.raises(OtherKeyType):
-        await keys.sign(tenant, A, KEY_TYPE_RSA, b"message")
+        await keys.sign(tenant, A, KEY_TYPE_RSA, [b"message"])
     await keys.import_key(tenant, B, material)
-    signature = await keys.sign(tenant, B, KEY_TYPE_HMAC, b"message")
-    assert signature is not None
-    assert not material.made(signature.value, b"message")
-    assert not _hmac(MATERIAL).made(signature.value, b"message")
+    signatures = await keys.sign(tenant, B, KEY_TYPE_HMAC, [b"message"])
+    assert signatures is not None
+    assert not material.made(signatures[0].value, b"message")
+    assert not _hmac(MATERIAL).made(signatures[0].value, b"message")
 
 
 @pytest.mark.parametrize(("length", "taken"), [(31, False), (32, True), (512, True), (513, False)])
 async def test_an_hmac_secret_must_have_32_to_512_bytes(ports: Ports, tenant: str, length: int, taken: bool) -> None:
     outcome = await ports.keys.import_key(tenant, A, _hmac("k" * length))
     assert outcome == (Applied(None) if taken else Unknown())
-    assert (await ports.keys.sign(tenant, A, KEY_TYPE_HMAC, b"x") is not None) is taken
+    assert (await ports.keys.sign(tenant, A, KEY_TYPE_HMAC, [b"x"]) is not None) is taken
 
 
 async def test_a_retired_key_signs_nothing_and_retiring_can_be_repeated(ports: Ports, tenant: str) -> None:
@@ -219,7 +219,7 @@ async def test_a_retired_key_signs_nothing_and_retiring_can_be_repeated(ports: P
     await ports.keys.import_key(tenant, A, _hmac(MATERIAL))
     assert await ports.keys.retire(tenant, A) == Applied(None)
     assert await ports.keys.retire(tenant, A) == Applied(None)
-    assert await ports.keys.sign(tenant, A, KEY_TYPE_HMAC, b"x") is None
+    assert await ports.keys.sign(tenant, A, KEY_TYPE_HMAC, [b"x"]) is None
 
 
 async def test_the_keyed_digest_is_stable_and_different_for_each_message(ports: Ports) -> None:

@@ -52,7 +52,7 @@ from strongroom.vault.v1.binding_store_pb2 import (
     TransitionResponse,
 )
 from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreServicer, add_BindingStoreServicer_to_server
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, Header, SignResponse
+from strongroom.vault.v1.signer_pb2 import ExchangeRequest, Header, SignedRequest, SignResponse
 from strongroom.vault.v1.signer_pb2_grpc import SignerServicer, add_SignerServicer_to_server
 from strongroom.verifier.v1.verification_service_pb2 import Event
 from verifier.bitget.client import BitgetClient, open_session
@@ -189,7 +189,7 @@ class SmallVault:
 
     async def sign(
         self, tenant: str, binding: str, request: ExchangeRequest, demo: bool, clock_offset_ms: int = 0
-    ) -> SignResponse:
+    ) -> tuple[SignedRequest, int]:
         if (await self.describe(tenant, binding)).verdict.status == STATUS_REVOKED:
             raise BindingRevoked()
         credential = self.credentials[binding]
@@ -210,7 +210,7 @@ class SmallVault:
         }
         self.signed.append(target)
         pairs = [Header(name=name, value=value) for name, value in headers.items()]
-        return SignResponse(method=request.method, target=target, headers=pairs, body=request.body, stamped_at_ms=stamp)
+        return SignedRequest(method=request.method, target=target, headers=pairs, body=request.body), stamp
 
 
 @dataclass
@@ -411,9 +411,9 @@ class SignerFace(SignerServicer):
         self._vault = vault
 
     async def Sign(self, request: Any, context: Any) -> SignResponse:
-        return await self._vault.sign(
-            request.tenant_id, request.binding_id, request.request, request.demo, request.clock_offset_ms
-        )
+        what = (request.demo, request.clock_offset_ms)
+        told = [await self._vault.sign(request.tenant_id, request.binding_id, one, *what) for one in request.requests]
+        return SignResponse(signed=[signed for signed, _ in told], stamped_at_ms=told[0][1])
 
 
 @dataclass

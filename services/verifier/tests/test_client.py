@@ -12,7 +12,7 @@ from common.clock import SystemClock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strongroom.types.v1.binding_pb2 import SCOPE_FUTURES, SCOPE_SPOT, Binding
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, Header, SignResponse
+from strongroom.vault.v1.signer_pb2 import ExchangeRequest, Header, SignedRequest
 from verifier import verdict
 from verifier.bitget import probe
 from verifier.bitget.budget import Caller, LocalBudget
@@ -40,10 +40,10 @@ async def _exchange(answer: Answer) -> AsyncIterator[tuple[BitgetClient, list[we
         yield BitgetClient(session, f"http://127.0.0.1:{server.port}", LocalBudget(clock), clock), received
 
 
-async def _sign(request: ExchangeRequest, demo: bool, offset_ms: int) -> SignResponse:
+async def _sign(request: ExchangeRequest, demo: bool, offset_ms: int) -> tuple[SignedRequest, int]:
     target = "/api/v2/spot/trade/unfilled-orders?limit=100&symbol=%24ALTUSDT%2B%20%E9%BE%99"
     headers = [Header(name="ACCESS-KEY", value="bg_key"), Header(name="ACCESS-SIGN", value="c2ln+/=")]
-    return SignResponse(method=request.method, target=target, headers=headers)
+    return SignedRequest(method=request.method, target=target, headers=headers), 0
 
 
 def _ok(_: web.Request) -> web.Response:

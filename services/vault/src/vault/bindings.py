@@ -159,12 +159,12 @@ class Bindings:
         """Make sure that the key in Transit signs as this secret key does."""
         challenge = os.urandom(16)
         try:
-            signature = await self._keys.sign(tenant, name, material.key_type, challenge)
+            signatures = await self._keys.sign(tenant, name, material.key_type, [challenge])
         except OtherKeyType:
             raise IdempotencyMismatch() from None
-        if signature is None:
+        if signatures is None:
             raise unavailable("import_unknown")
-        if material.made(signature.value, challenge):
+        if material.made(signatures[0].value, challenge):
             return
         if fresh:
             raise Internal("known_answer")

@@ -156,5 +156,5 @@ class Oracle(SignerServicer):
         self._tokens = tokens
 
     async def Sign(self, request: SignRequest, context: ServicerContext) -> SignResponse:
-        """Sign one exchange request."""
+        """Sign exchange requests of one binding."""
         return await self._signer.sign(actor_of(context, self._tokens, "requests:sign", request.tenant_id), request)

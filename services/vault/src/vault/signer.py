@@ -1,4 +1,4 @@
-"""Own the oracle: a structured request that policy allows becomes a signed one, with a record of it on disk first.
+"""Own the oracle: structured requests that policy allows become signed ones, with a record of each on disk first.
 
 It never signs a text, stamps with its own clock (which a caller may correct within bounds), and reveals the passphrase
 only into the header that carries it.
@@ -12,16 +12,17 @@ from common.clock import Clock
 from common.errors import BindingRevoked, Internal, InvalidArgument
 from common.ids import binding_id
 from common.secret import Secret
-from strongroom.vault.v1.signer_pb2 import Header, SignRequest, SignResponse
+from strongroom.vault.v1.signer_pb2 import ExchangeRequest, Header, SignedRequest, SignRequest, SignResponse
 
 from vault.actor import Actor
-from vault.audit import AuditLog
+from vault.audit import AuditLog, Fields
 from vault.canonical import Canonical, canonical
 from vault.policy import Policy
 from vault.records import Head, Records
-from vault.store import Documents, Keys, Signature
+from vault.store import Documents, Keys
 
 CLOCK_LIMIT_MS: Final = 24 * 3600 * 1000  # a clock further off is to be repaired, not corrected
+BATCH: Final = range(1, 9)
 LOCALE: Final = "en-US"  # keeps the exchange's error texts stable
 
 
@@ -37,32 +38,34 @@ class Signer:
         self._clock = clock
 
     async def sign(self, actor: Actor, request: SignRequest) -> SignResponse:
-        """Return the exact bytes to send.
+        """Return the exact bytes to send, for 1 to 8 requests of one binding.
 
-        Raises PolicyRefused with the rule, InvalidArgument, NotFound, BindingRevoked, Unavailable; nothing is signed
-        then.
+        Raises PolicyRefused with the rule that one of them breaks, InvalidArgument, NotFound, BindingRevoked,
+        Unavailable; nothing is signed then.
         """
         binding, offset = binding_id(request.binding_id), request.clock_offset_ms
         if abs(offset) > CLOCK_LIMIT_MS:
             raise InvalidArgument("clock_offset", "The correction must be within a day.", field="clock_offset_ms")
-        wanted = canonical(request.request, self._policy.camel_case_paths)
-        self._policy.check(wanted)
-        head, credential = await self._usable(actor.tenant, binding)
-        digest = hashlib.sha256(wanted.unstamped()).hexdigest()
-        facts: dict[str, str | int] = {
-            "method": wanted.method,
-            "path": wanted.path,
-            "rule": "verification_read",
-            "request_digest": digest,
-            **({"clock_offset_ms": offset} if offset else {}),
-        }
-        async with self._audit.action(actor, "sign", binding, **facts) as told:
+        if len(request.requests) not in BATCH:
+            raise InvalidArgument("batch", f"Sign 1 to {BATCH[-1]} requests at once.", field="requests")
+        wanted = [self._allowed(one) for one in request.requests]
+        lines, reads = [_line(one, offset) for one in wanted], self._usable(actor.tenant, binding)
+        async with self._audit.actions(actor, "sign", binding, lines, reads) as (told, (head, credential)):
             timestamp = int(self._clock.unix() * 1000) + offset
-            signature = await self._keys.sign(actor.tenant, binding, head.key_type, wanted.prehash(timestamp))
-            if signature is None:
+            messages = [one.prehash(timestamp) for one in wanted]
+            signatures = await self._keys.sign(actor.tenant, binding, head.key_type, messages)
+            if signatures is None:
                 raise await self._without_key(actor.tenant, binding)
-            told["vault_request_id"] = signature.request_id
-        return _response(wanted, head, credential, signature, timestamp, demo=request.demo)
+            told["vault_request_id"] = signatures[0].request_id
+        put_on = _headers(credential, timestamp, demo=request.demo)
+        signed = [_signed(one, put_on, signature.value) for one, signature in zip(wanted, signatures, strict=True)]
+        return SignResponse(signed=signed, credential_version=head.credential_version, stamped_at_ms=timestamp)
+
+    def _allowed(self, request: ExchangeRequest) -> Canonical:
+        """Return the canonical form of a request that policy allows."""
+        wanted = canonical(request, self._policy.camel_case_paths)
+        self._policy.check(wanted)
+        return wanted
 
     async def _usable(self, tenant: str, binding: str) -> tuple[Head, tuple[Secret, Secret]]:
         """Return the head of the record of a live binding and its (API key, passphrase)."""
@@ -81,30 +84,31 @@ class Signer:
         return BindingRevoked() if head.revoked else Internal("credential_missing")
 
 
-def _response(
-    wanted: Canonical,
-    head: Head,
-    credential: tuple[Secret, Secret],
-    signature: Signature,
-    timestamp: int,
-    *,
-    demo: bool,
-) -> SignResponse:
+def _line(wanted: Canonical, offset: int) -> Fields:
+    """Return what the audit tells of a request besides who asks for whom."""
+    facts: Fields = {
+        "method": wanted.method,
+        "path": wanted.path,
+        "rule": "verification_read",
+        "request_digest": hashlib.sha256(wanted.unstamped()).hexdigest(),
+    }
+    return {**facts, "clock_offset_ms": offset} if offset else facts
+
+
+def _headers(credential: tuple[Secret, Secret], timestamp: int, *, demo: bool) -> list[Header]:
+    """Return the headers that all requests of a batch share."""
     api_key, passphrase = credential
     headers = {
         "ACCESS-KEY": api_key.reveal(),
-        "ACCESS-SIGN": signature.value,
         "ACCESS-TIMESTAMP": str(timestamp),
         "ACCESS-PASSPHRASE": passphrase.reveal(),
         "Content-Type": "application/json",
         "locale": LOCALE,
         **({"paptrading": "1"} if demo else {}),
     }
-    return SignResponse(
-        method=wanted.method,
-        target=wanted.target(),
-        headers=[Header(name=name, value=value) for name, value in headers.items()],
-        body=wanted.body,
-        credential_version=head.credential_version,
-        stamped_at_ms=timestamp,
-    )
+    return [Header(name=name, value=value) for name, value in headers.items()]
+
+
+def _signed(wanted: Canonical, put_on: list[Header], signature: str) -> SignedRequest:
+    headers = [*put_on, Header(name="ACCESS-SIGN", value=signature)]
+    return SignedRequest(method=wanted.method, target=wanted.target(), headers=headers, body=wanted.body)

@@ -3,8 +3,9 @@
 It can neither bind nor revoke, and holds nothing.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import grpc
 from common.errors import NotFound, PermissionDenied
@@ -19,7 +20,7 @@ from strongroom.vault.v1.binding_store_pb2 import (
     TransitionRequest,
 )
 from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreStub
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest, SignResponse
+from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignedRequest, SignRequest
 from strongroom.vault.v1.signer_pb2_grpc import SignerStub
 
 CALL_S: Final = 5.0
@@ -27,6 +28,8 @@ MANY_S: Final = 20.0
 NAMES_S: Final = 300.0
 # The most that one DescribeMany may ask for.
 MANY: Final = 200
+# The most that one Sign may ask for.
+BATCH: Final = 8
 
 
 class Vault(Protocol):
@@ -37,10 +40,11 @@ class Vault(Protocol):
 
     async def sign(
         self, tenant: str, binding: str, request: ExchangeRequest, demo: bool, clock_offset_ms: int = 0
-    ) -> SignResponse:
-        """Return the bytes to send for a verification read; raise BindingRevoked or NotFound when it has ended.
+    ) -> tuple[SignedRequest, int]:
+        """Return the bytes to send for a verification read, and the time in ms that was signed.
 
-        `clock_offset_ms` is added to the signer's time: by how much the exchange's clock is ahead of it.
+        Raises BindingRevoked or NotFound when the binding has ended. `clock_offset_ms` is added to the signer's time:
+        by how much the exchange's clock is ahead of it.
         """
 
     async def transition(self, tenant: str, binding: str, revision: int, verdict: Verdict) -> Binding:
@@ -59,12 +63,26 @@ class Vault(Protocol):
         """Return up to 200 records of one tenant; ids without a record are left out."""
 
 
+class _What(NamedTuple):
+    """What the requests of one Sign have in common."""
+
+    tenant: str
+    binding: str
+    demo: bool
+    clock_offset_ms: int
+
+
+_Waiting = tuple[ExchangeRequest, "asyncio.Future[tuple[SignedRequest, int]]"]
+
+
 class VaultClient:
     """The vault service over gRPC."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._store = BindingStoreStub(channel)
         self._signer = SignerStub(channel)
+        self._asked: dict[_What, list[_Waiting]] = {}
+        self._calls: set[asyncio.Task[None]] = set()
 
     async def describe(self, tenant: str, binding: str) -> Binding:
         """See `Vault`; as this workload, for a job that has no caller."""
@@ -87,13 +105,41 @@ class VaultClient:
 
     async def sign(
         self, tenant: str, binding: str, request: ExchangeRequest, demo: bool, clock_offset_ms: int = 0
-    ) -> SignResponse:
-        """See `Vault`."""
+    ) -> tuple[SignedRequest, int]:
+        """See `Vault`; what is asked for the same binding in one turn of the event loop is one call."""
+        what, loop = _What(tenant, binding, demo, clock_offset_ms), asyncio.get_running_loop()
+        if what not in self._asked:
+            self._asked[what] = []
+            loop.call_soon(self._send, what)
+        answer: asyncio.Future[tuple[SignedRequest, int]] = loop.create_future()
+        self._asked[what].append((request, answer))
+        return await answer
+
+    def _send(self, what: _What) -> None:
+        waiting = [one for one in self._asked.pop(what) if not one[1].done()]  # who was cancelled waits no more
+        for start in range(0, len(waiting), BATCH):
+            call = asyncio.create_task(self._sign(what, waiting[start : start + BATCH]))
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
+
+    async def _sign(self, what: _What, waiting: list[_Waiting]) -> None:
+        """Have the requests signed in one call and tell everybody who still waits."""
         message = SignRequest(
-            tenant_id=tenant, binding_id=binding, request=request, demo=demo, clock_offset_ms=clock_offset_ms
+            tenant_id=what.tenant,
+            binding_id=what.binding,
+            requests=[request for request, _ in waiting],
+            demo=what.demo,
+            clock_offset_ms=what.clock_offset_ms,
         )
-        signed: SignResponse = await client.call(self._signer.Sign, message, timeout_s=CALL_S)
-        return signed
+        try:
+            told = await client.call(self._signer.Sign, message, timeout_s=CALL_S)
+            for (_, answer), signed in zip(waiting, told.signed, strict=True):
+                if not answer.done():
+                    answer.set_result((signed, told.stamped_at_ms))
+        except Exception as error:  # noqa: BLE001  whatever it was, nobody may be left waiting
+            for _, answer in waiting:
+                if not answer.done():
+                    answer.set_exception(error)
 
     async def transition(self, tenant: str, binding: str, revision: int, verdict: Verdict) -> Binding:
         """See `Vault`."""

@@ -11,7 +11,7 @@ from common.clock import Clock, timestamp
 from common.errors import Aborted, BindingRevoked, NotFound, StrongroomError
 from strongroom.types.v1 import binding_pb2
 from strongroom.types.v1.binding_pb2 import STATUS_PENDING, STATUS_REVOKED, Binding, Observation, Verdict
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignResponse
+from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignedRequest
 
 from verifier import confirmation, enrolment, observe, verdict
 from verifier.bitget.budget import Caller
@@ -100,7 +100,7 @@ class Verification:
         return outcome
 
     async def _ask(self, binding: Binding) -> Answer:
-        async def sign(request: ExchangeRequest, demo: bool, offset_ms: int) -> SignResponse:
+        async def sign(request: ExchangeRequest, demo: bool, offset_ms: int) -> tuple[SignedRequest, int]:
             return await self._vault.sign(binding.tenant_id, binding.id, request, demo, offset_ms)
 
         caller = Caller(binding.tenant_id, binding.verdict.account.uid or binding.id)

@@ -22,9 +22,10 @@ KEY_PARAMETERS: Final[dict[str, list[Any]]] = {
     "min_decryption_version": [],
     "min_encryption_version": [],
 }
-# PSS, the server's usual choice, is never what Bitget wants: the server itself refuses to sign by it.
+# PSS, the server's usual choice, is never what Bitget wants: the server itself refuses to sign by it. These parameters
+# hold for a whole batch: Vault and OpenBao read nothing from its items but the input (and the context of derived keys).
 SIGN_PARAMETERS: Final[dict[str, list[Any]]] = {
-    "input": [],
+    "batch_input": [],
     "signature_algorithm": ["pkcs1v15"],
     "prehashed": [False],
 }

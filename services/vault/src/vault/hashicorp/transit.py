@@ -55,13 +55,13 @@ class Transit:
             self._wrapping_key = None  # it may have been replaced with the server's storage
         return result
 
-    async def sign(self, tenant: str, binding: str, key_type: int, message: bytes) -> Signature | None:
-        """Return the HMAC-SHA256 of `message`, or its PKCS#1 v1.5 signature with SHA-256 by an RSA key.
+    async def sign(self, tenant: str, binding: str, key_type: int, messages: Sequence[bytes]) -> list[Signature] | None:
+        """Return the HMAC-SHA256 of each message, or its PKCS#1 v1.5 signature with SHA-256 by an RSA key.
 
         None when there is no key that may be used; raises OtherKeyType for an RSA signature by an HMAC key.
         """
         way, name, options = ("sign", "signature", RSA_SIGNING) if key_type == KEY_TYPE_RSA else ("hmac", "hmac", {})
-        body = {"input": base64.b64encode(message).decode(), **options}
+        body = {"batch_input": _batch(messages), **options}
         segments = (TRANSIT, way, key_name(tenant, binding), "sha2-256")
         answer = await self._http.call(tenant_role(tenant), "POST", *segments, body=body, pure=True)
         if isinstance(answer, Answer) and answer.status == 400:
@@ -69,7 +69,7 @@ class Transit:
                 raise OtherKeyType()
             return None  # not found, or soft-deleted
         found = read(answer)
-        return _signature(found.data[name], found.request_id) if found else None
+        return _signatures(found, name, len(messages)) if found else None
 
     async def retire(self, tenant: str, binding: str) -> Outcome[None]:
         """Fence and delete the key: once applied, nothing can be signed with it any more."""
@@ -85,13 +85,13 @@ class Transit:
 
     async def keyed(self, messages: Sequence[bytes]) -> list[str]:
         """Return the keyed digest of each message in hex, made with the service's own key."""
-        items = [{"input": base64.b64encode(message).decode()} for message in messages]
         segments = (TRANSIT, "hmac", FINGERPRINT_KEY, "sha2-256")
-        found = read(await self._http.call(SERVICE, "POST", *segments, body={"batch_input": items}, pure=True))
-        results = found.data["batch_results"] if found else []
-        if len(results) != len(items) or any("hmac" not in result for result in results):
+        body = {"batch_input": _batch(messages)}
+        found = read(await self._http.call(SERVICE, "POST", *segments, body=body, pure=True))
+        if found is None:
             raise Internal("fingerprint_key")
-        return [base64.b64decode(_signature(result["hmac"], "").value).hex() for result in results]
+        signatures = _signatures(found, "hmac", len(messages))
+        return [base64.b64decode(signature.value).hex() for signature in signatures]
 
     async def canary(self) -> None:
         """Prove that Vault really works; raise Unavailable otherwise."""
@@ -121,6 +121,19 @@ def _wrapped(wrapping_key: rsa.RSAPublicKey, material: Material) -> str:
     key = os.urandom(32)
     wrapped = aes_key_wrap_with_padding(key, material.content())
     return base64.b64encode(wrapping_key.encrypt(key, OAEP) + wrapped).decode()
+
+
+def _batch(messages: Sequence[bytes]) -> list[dict[str, str]]:
+    """Return messages as Transit takes many at once; an item cannot choose how it is signed."""
+    return [{"input": base64.b64encode(message).decode()} for message in messages]
+
+
+def _signatures(answer: Answer, name: str, count: int) -> list[Signature]:
+    """Return the signatures of a batch in its order; raise Internal unless each item has one: a 200 may hide errors."""
+    results = answer.data["batch_results"]
+    if len(results) != count or any(name not in result for result in results):
+        raise Internal("signature_missing")
+    return [_signature(result[name], answer.request_id) for result in results]
 
 
 def _signature(text: str, request_id: str) -> Signature:

@@ -11,7 +11,7 @@ import aiohttp
 import yarl
 from common import logs
 from common.clock import Clock
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, QueryParameter, SignResponse
+from strongroom.vault.v1.signer_pb2 import ExchangeRequest, QueryParameter, SignedRequest
 
 from verifier.bitget import codes, reply
 from verifier.bitget.budget import Budget, Caller
@@ -19,8 +19,8 @@ from verifier.bitget.clock import ExchangeClock, Reading, Stamp
 from verifier.bitget.codes import ExchangeFailure, Group
 from verifier.bitget.reply import Reply
 
-# Signs a request, for demo or not, with so many milliseconds added to the signer's time.
-Sign = Callable[[ExchangeRequest, bool, int], Awaitable[SignResponse]]
+# Signs a request, for demo or not, with so many milliseconds added to the signer's time; returns the time signed too.
+Sign = Callable[[ExchangeRequest, bool, int], Awaitable[tuple[SignedRequest, int]]]
 Query = Sequence[tuple[str, str]]
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=5, connect=2)
@@ -82,8 +82,8 @@ class BitgetClient:
         request = ExchangeRequest(method="GET", path=path, query=parameters)
         await self._budget.turn(caller, endpoint)
         started, offset = self._clock.monotonic(), self.time.offset_ms
-        signed = await sign(request, demo, offset)
-        stamp = Stamp(signed.stamped_at_ms - offset, offset, (started + self._clock.monotonic()) / 2)
+        signed, stamped_at_ms = await sign(request, demo, offset)
+        stamp = Stamp(stamped_at_ms - offset, offset, (started + self._clock.monotonic()) / 2)
         answer = await self._send(caller, endpoint, signed)
         try:
             data = answer.data()
@@ -102,7 +102,7 @@ class BitgetClient:
         try:
             await self._budget.turn(caller, endpoint)
             started = self._clock.monotonic()
-            data = (await self._send(caller, endpoint, SignResponse(method="GET", target=TIME_PATH))).data()
+            data = (await self._send(caller, endpoint, SignedRequest(method="GET", target=TIME_PATH))).data()
             return Reading(int(data["serverTime"]), (started + self._clock.monotonic()) / 2)
         except (ExchangeFailure, TypeError, KeyError, ValueError):
             return None
@@ -116,7 +116,7 @@ class BitgetClient:
             failure.skew = f"Bitget's clock is {measured / 1000:+.0f} s against ours."
         return failure
 
-    async def _send(self, caller: Caller, endpoint: str, signed: SignResponse) -> Reply:
+    async def _send(self, caller: Caller, endpoint: str, signed: SignedRequest) -> Reply:
         """Send exactly what was signed and return the reply; raise ExchangeFailure when there is none."""
         started = self._clock.monotonic()
         try:
@@ -131,7 +131,7 @@ class BitgetClient:
         self._log(endpoint, started, answer.status, answer.code or "unreadable")
         return answer
 
-    async def _exchange(self, endpoint: str, signed: SignResponse) -> Reply:
+    async def _exchange(self, endpoint: str, signed: SignedRequest) -> Reply:
         headers = [(header.name, header.value) for header in signed.headers]
         sent = [value for name, value in headers if name.lower() not in PLAIN_HEADERS]
         url = yarl.URL(self._base + signed.target, encoded=True)

@@ -77,7 +77,7 @@ class SignRequest(_message.Message):
 
     BINDING_ID_FIELD_NUMBER: _builtins.int
     TENANT_ID_FIELD_NUMBER: _builtins.int
-    REQUEST_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
     DEMO_FIELD_NUMBER: _builtins.int
     CLOCK_OFFSET_MS_FIELD_NUMBER: _builtins.int
     binding_id: _builtins.str
@@ -88,19 +88,19 @@ class SignRequest(_message.Message):
     clock_offset_ms: _builtins.int
     """By how much the exchange's clock is ahead of the signer's, as earlier answers showed; added to the stamp."""
     @_builtins.property
-    def request(self) -> Global___ExchangeRequest: ...
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExchangeRequest]: ...
     def __init__(
         self,
         *,
         binding_id: _builtins.str = ...,
         tenant_id: _builtins.str = ...,
-        request: Global___ExchangeRequest | None = ...,
+        requests: _abc.Iterable[Global___ExchangeRequest] | None = ...,
         demo: _builtins.bool = ...,
         clock_offset_ms: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["binding_id", b"binding_id", "clock_offset_ms", b"clock_offset_ms", "demo", b"demo", "request", b"request", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binding_id", b"binding_id", "clock_offset_ms", b"clock_offset_ms", "demo", b"demo", "requests", b"requests", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -108,6 +108,35 @@ Global___SignRequest: _TypeAlias = SignRequest  # noqa: Y015
 
 @_typing.final
 class SignResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIGNED_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_VERSION_FIELD_NUMBER: _builtins.int
+    STAMPED_AT_MS_FIELD_NUMBER: _builtins.int
+    credential_version: _builtins.int
+    stamped_at_ms: _builtins.int
+    """The stamp that was signed, Unix time in ms, the offset included."""
+    @_builtins.property
+    def signed(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedRequest]:
+        """One for each request, in their order."""
+
+    def __init__(
+        self,
+        *,
+        signed: _abc.Iterable[Global___SignedRequest] | None = ...,
+        credential_version: _builtins.int = ...,
+        stamped_at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential_version", b"credential_version", "signed", b"signed", "stamped_at_ms", b"stamped_at_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignResponse: _TypeAlias = SignResponse  # noqa: Y015
+
+@_typing.final
+class SignedRequest(_message.Message):
     """The exact bytes to send: they are the bytes that were signed."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -116,15 +145,10 @@ class SignResponse(_message.Message):
     TARGET_FIELD_NUMBER: _builtins.int
     HEADERS_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
-    CREDENTIAL_VERSION_FIELD_NUMBER: _builtins.int
-    STAMPED_AT_MS_FIELD_NUMBER: _builtins.int
     method: _builtins.str
     target: _builtins.str
     """Path and query as they go on the wire."""
     body: _builtins.bytes
-    credential_version: _builtins.int
-    stamped_at_ms: _builtins.int
-    """The stamp that was signed, Unix time in ms, the offset included."""
     @_builtins.property
     def headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]: ...
     def __init__(
@@ -134,16 +158,14 @@ class SignResponse(_message.Message):
         target: _builtins.str = ...,
         headers: _abc.Iterable[Global___Header] | None = ...,
         body: _builtins.bytes = ...,
-        credential_version: _builtins.int = ...,
-        stamped_at_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "credential_version", b"credential_version", "headers", b"headers", "method", b"method", "stamped_at_ms", b"stamped_at_ms", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "headers", b"headers", "method", b"method", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SignResponse: _TypeAlias = SignResponse  # noqa: Y015
+Global___SignedRequest: _TypeAlias = SignedRequest  # noqa: Y015
 
 @_typing.final
 class Header(_message.Message):

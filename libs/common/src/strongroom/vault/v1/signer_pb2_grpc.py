@@ -45,7 +45,8 @@ class SignerServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Sign(self, request, context):
-        """Sign one exchange request, stamped with the signer's own clock. Only for the verifier.
+        """Sign 1 to 8 exchange requests of one binding, stamped with the signer's own clock: all of them, or none. Only for
+        the verifier.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -32,13 +32,17 @@ class SignerStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SignerAsyncStub: ...
     Sign: _grpc.UnaryUnaryMultiCallable[_signer_pb2.SignRequest, _signer_pb2.SignResponse]
-    """Sign one exchange request, stamped with the signer's own clock. Only for the verifier."""
+    """Sign 1 to 8 exchange requests of one binding, stamped with the signer's own clock: all of them, or none. Only for
+    the verifier.
+    """
 
 @_typing.type_check_only
 class SignerAsyncStub(SignerStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Sign: _aio.UnaryUnaryMultiCallable[_signer_pb2.SignRequest, _signer_pb2.SignResponse]  # type: ignore[assignment]
-    """Sign one exchange request, stamped with the signer's own clock. Only for the verifier."""
+    """Sign 1 to 8 exchange requests of one binding, stamped with the signer's own clock: all of them, or none. Only for
+    the verifier.
+    """
 
 class SignerServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -47,6 +51,8 @@ class SignerServicer(metaclass=_abc_1.ABCMeta):
         request: _signer_pb2.SignRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_signer_pb2.SignResponse, _abc.Awaitable[_signer_pb2.SignResponse]]:
-        """Sign one exchange request, stamped with the signer's own clock. Only for the verifier."""
+        """Sign 1 to 8 exchange requests of one binding, stamped with the signer's own clock: all of them, or none. Only for
+        the verifier.
+        """
 
 def add_SignerServicer_to_server(servicer: SignerServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
