@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
+    load_pem_private_key,
 )
 
 PKCS8, PKCS1 = PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL
@@ -57,7 +58,7 @@ def pasted(credential: Credential, mistakes: Mapping[str, str]) -> Credential:
 
 @cache
 def rsa_key(bits: int) -> RSAPrivateKey:
-    """Return this process's own key of so many bits."""
+    """Return a key of so many bits, made once for each number (or twice, when two threads ask at the same moment)."""
     return generate_private_key(65537, bits)
 
 
@@ -78,13 +79,20 @@ def _another(value: str, _: Credential) -> str:
     return ("bg_" + made)[: len(value)] if value.startswith("bg_") else made[: len(value)]
 
 
-def _public_key(_: str, __: Credential) -> str:
+def _read(value: str) -> RSAPrivateKey:
+    key = load_pem_private_key(value.encode(), None)
+    if not isinstance(key, RSAPrivateKey):
+        raise TypeError("not an RSA key")
+    return key
+
+
+def _public_key(value: str, _: Credential) -> str:
     form = PublicFormat.SubjectPublicKeyInfo
-    return rsa_key(2048).public_key().public_bytes(Encoding.PEM, form).decode()
+    return _read(value).public_key().public_bytes(Encoding.PEM, form).decode()
 
 
-def _encrypted(_: str, __: Credential) -> str:
-    return rsa_key(2048).private_bytes(Encoding.PEM, PKCS8, BestAvailableEncryption(b"invented")).decode()
+def _encrypted(value: str, _: Credential) -> str:
+    return _read(value).private_bytes(Encoding.PEM, PKCS8, BestAvailableEncryption(b"invented")).decode()
 
 
 MISTAKES: Final[dict[str, Callable[[str, Credential], str]]] = {
@@ -99,7 +107,7 @@ MISTAKES: Final[dict[str, Callable[[str, Credential], str]]] = {
     "the_api_key": lambda _, credential: credential.api_key,
     "the_secret_key": lambda _, credential: credential.secret_key,
     "the_passphrase": lambda _, credential: credential.passphrase,
-    "pkcs1": lambda _, __: pem(rsa_key(2048), PKCS1),
+    "pkcs1": lambda value, _: pem(_read(value), PKCS1),
     "one_line": lambda value, _: " ".join(value.split("\n")).strip(),
     "another_private_key": lambda _, __: pem(foreign_rsa_key()),
     "first_line": lambda value, _: value.splitlines()[1],
