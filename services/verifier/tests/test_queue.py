@@ -9,7 +9,21 @@ from typing import Any
 
 from redis.asyncio import Redis
 from strongroom.types.v1 import binding_pb2 as types
-from verifier.jobs import ASKED, BACKGROUND, DUE, SOON, Delivery, Job, Outcome, Queue, lock_key, waiting_key
+from verifier.jobs import (
+    ASKED,
+    ATTEMPTS,
+    BACKGROUND,
+    BROUGHT_FORWARD,
+    DUE,
+    OUTAGE,
+    SOON,
+    Delivery,
+    Job,
+    Outcome,
+    Queue,
+    lock_key,
+    waiting_key,
+)
 from verifier.worker import Pool
 
 TENANT = "t" * 26
@@ -163,6 +177,48 @@ async def test_what_a_verdict_puts_out_of_date_is_verified_soon(bench: Any) -> N
         assert await bench.queue.wait(await bench.queue.put(JOB), 5)
     for sibling in ("b" * 32, "c" * 32):
         assert 0 < await bench.redis.zscore(DUE, f"{TENANT}:{sibling}") / 1000 - time.time() <= 30
+
+
+async def _failing(bench: Any, count: int, attempt: int) -> None:
+    later = int((time.time() + 3600) * 1000)
+    members = [f"{TENANT}:{secrets.token_hex(16)}" for _ in range(count)]
+    await bench.redis.zadd(DUE, dict.fromkeys(members, later))
+    await bench.redis.hset(ATTEMPTS, mapping=dict.fromkeys(members, attempt))
+
+
+async def _finished(bench: Any, attempt: int, outcome: Outcome) -> int:
+    """Finish one job after `attempt` failures and return how many others have become due by it."""
+    await bench.queue.prepare()
+    await bench.queue.put(Job(TENANT, "a" * 32, "retry", attempt))
+    (delivery,) = await bench.queue.read(BACKGROUND, 1, 1000)
+    await bench.queue.finish(delivery, Job(TENANT, "a" * 32, "retry", attempt), outcome, 2**50, time.time())
+    return int(await bench.redis.zcount(DUE, "-inf", int(time.time() * 1000)))
+
+
+async def test_a_binding_that_comes_out_of_an_outage_brings_others_forward(bench: Any) -> None:
+    await _failing(bench, 50, OUTAGE + 5)
+    assert await _finished(bench, OUTAGE, DONE) == BROUGHT_FORWARD
+
+
+async def test_all_come_out_of_an_outage_when_the_first_one_does(bench: Any) -> None:
+    await _failing(bench, 200, OUTAGE)
+    slow = _Slow(bench.queue)
+    async with _working(bench.pool(handler=slow)):
+        await _finished(bench, OUTAGE, DONE)
+        async with asyncio.timeout(20):
+            while slow.done < 200:
+                await asyncio.sleep(0.02)
+
+
+async def test_neither_a_failure_nor_a_passing_trouble_brings_anybody_forward(bench: Any) -> None:
+    await _failing(bench, 50, OUTAGE + 5)
+    assert await _finished(bench, OUTAGE, Outcome(verified=False, next_s=60, attempt=OUTAGE + 1)) == 0
+    assert await _finished(bench, OUTAGE - 1, DONE) == 0
+
+
+async def test_a_binding_that_failed_once_or_twice_is_not_brought_forward(bench: Any) -> None:
+    await _failing(bench, 50, OUTAGE - 1)
+    assert await _finished(bench, OUTAGE, DONE) == 0
 
 
 async def test_foreign_values_in_the_queue_stop_nobody(bench: Any) -> None:

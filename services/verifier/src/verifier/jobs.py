@@ -39,6 +39,10 @@ REPLY_TTL_S: Final = 60
 WAIT_SLICE_S: Final = 1
 # A job that found its binding locked comes again after this.
 AGAIN_S: Final = 0.5
+# So many failures in a row look like an outage. Each binding that comes out of one brings others forward, those again
+# others: all are verified soon after the exchange is back, as fast as the budget allows, and not when their hour is up.
+OUTAGE: Final = 3
+BROUGHT_FORWARD: Final = 4
 
 
 class Misfit(Exception):
@@ -205,7 +209,8 @@ class Queue:
         keys = [delivery.stream, DUE, ATTEMPTS, SOON, waiting_key(job), lock_key(job)]
         values: list[Any] = [GROUP, delivery.entry, delivery.name, job.member, _ms(now), at, outcome.attempt]
         values += [int(outcome.replace), _submitter(delivery, job), int(outcome.verified), int(outcome.reply)]
-        values += [started_ms, REPLY, REPLY_TTL_S, _ms(AGAIN_S)]
+        over = outcome.verified and job.attempt >= OUTAGE
+        values += [started_ms, REPLY, REPLY_TTL_S, _ms(AGAIN_S), BROUGHT_FORWARD if over else 0, OUTAGE]
         await self._finish(keys=keys, args=values)
 
     async def give_back(self, delivery: Delivery, job: Job, now: float) -> None:

@@ -42,7 +42,8 @@ return now[1] * 1000 + math.floor(now[2] / 1000)
 """
 # KEYS stream, due, attempts, soon, waiting, lock. ARGV group, entry, lock token, member, now in ms, when next in ms or
 # '', attempt, replace, the submitter's entry or '', verified, reply, start of the verification in ms, prefix of the
-# reply lists, their ttl in s, delay in ms for those who asked after the verification had begun.
+# reply lists, their ttl in s, delay in ms for those who asked after the verification had begun, how many others to
+# bring forward, how many failures in a row make them one of those.
 FINISH: Final = """
 redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
 redis.call('XDEL', KEYS[1], ARGV[2])
@@ -75,6 +76,13 @@ else
   redis.call('ZREM', KEYS[4], member)
 end
 if redis.pcall('GET', KEYS[6]) == ARGV[3] then redis.call('DEL', KEYS[6]) end
+if ARGV[16] ~= '0' and redis.call('EXISTS', KEYS[3]) == 1 then
+  local others = redis.call('HRANDFIELD', KEYS[3], ARGV[16], 'WITHVALUES')
+  for i = 1, #others, 2 do
+    local failing = (tonumber(others[i + 1]) or 0) >= tonumber(ARGV[17])
+    if failing then redis.call('ZADD', KEYS[2], 'XX', 'LT', ARGV[5], others[i]) end
+  end
+end
 return 0
 """
 # Put a job back whose binding is being verified for another one. That one answers those who asked before it began.
