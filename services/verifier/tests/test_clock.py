@@ -69,8 +69,34 @@ async def test_a_clock_that_drifts_away_during_the_run_is_measured_again(bench: 
     assert bench.client.time.offset_ms == 0
 
 
+@pytest.mark.parametrize("jumps", [(120, 0, -120, 0, 120), (2, 20, -20, 0, 7), (-3600, 40, -40)])
+async def test_a_clock_that_jumps_again_and_again_is_followed_at_once(bench: Any, jumps: tuple[int, ...]) -> None:
+    bench.exchange.limits.enforced = False
+    binding = bench.vault.bind(bench.exchange.named("unified-trader"))
+    await bench.verify(binding)
+    for seconds in jumps:
+        bench.fault(kind="clock", seconds=seconds)
+        assert (await bench.verify(binding)).verified
+        seen = (await bench.status.read(binding.tenant_id, binding.id)).observation
+        assert abs(bench.client.time.offset_ms - seconds * 1000) < 500
+        assert [note.code for note in seen.notes] == (["clock_skew"] if abs(seconds) > 5 else [])
+
+
+async def test_a_jump_while_time_endpoint_and_answers_agree_with_us_is_no_reason_to_wait(bench: Any) -> None:
+    bench.exchange.limits.enforced = False
+    bench.fault(kind="error", code="40008", status=400, path="/api/v3/account/info")
+    binding = bench.vault.bind(bench.exchange.named("unified-trader"))
+    assert not (await bench.verify(binding)).verified
+    finding = (await bench.status.read(binding.tenant_id, binding.id)).observation.stale_finding
+    assert "agree" in finding.detail
+    assert "0 s" not in finding.detail
+    bench.fault(kind="clock", seconds=-120)
+    assert (await bench.verify(binding)).verified
+
+
 async def test_a_difference_that_cannot_be_measured_is_told_and_blames_nobody(bench: Any) -> None:
-    bench.fault(kind="error", code="40008", status=400)
+    bench.fault(kind="html", path=TIME)
+    bench.vault.signer_ahead_ms = 60_000
     binding = bench.vault.bind(bench.exchange.named("unified-trader"))
     assert not (await bench.verify(binding)).verified
     known = await bench.status.read(binding.tenant_id, binding.id)
@@ -109,32 +135,57 @@ async def test_a_constant_nonsense_time_in_answers_corrects_nothing(nonsense: An
     assert bitget.read <= 3
 
 
+class _Passing(SystemClock):
+    """A clock whose seconds pass as told."""
+
+    passed = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.passed
+
+
+async def test_a_time_that_stands_still_in_answers_is_looked_into_once_in_half_a_minute() -> None:
+    machine = _Passing()
+    clock, reads, began_ms = ExchangeClock(machine), 0, int(time.time() * 1000)
+
+    async def measure() -> Reading:
+        nonlocal reads
+        reads += 1
+        return Reading(began_ms + machine.passed * 1000, machine.monotonic())
+
+    for tenth in range(290):
+        machine.passed = tenth / 10
+        stamp = Stamp(began_ms + tenth * 100, 0, machine.monotonic())
+        await clock.answered(stamp, began_ms - 60_000, measure)
+    assert (reads, clock.offset_ms) == (3, 0)
+
+
 async def test_answers_without_a_time_endpoint_correct_nothing_and_ask_it_rarely() -> None:
     clock, bitget = ExchangeClock(SystemClock()), _Bitget(None)
     for _ in range(20):
         await clock.answered(_stamp(clock), int(time.time() * 1000) + 60_000, bitget.measure)
-        assert not await clock.refused(_stamp(clock), bitget.measure)
+        assert not await clock.refused(_stamp(clock), None, bitget.measure)
     assert clock.offset_ms == 0
-    assert bitget.read == 3
+    assert bitget.read == 1
 
 
 async def test_a_correction_that_is_refused_is_measured_anew_and_then_dropped() -> None:
     clock, bitget = ExchangeClock(SystemClock()), _Bitget(60_000)
-    assert await clock.refused(_stamp(clock), bitget.measure)
+    assert await clock.refused(_stamp(clock), None, bitget.measure)
     assert abs(clock.offset_ms - 60_000) < 100
-    assert not await clock.refused(_stamp(clock), bitget.measure)
+    assert not await clock.refused(_stamp(clock), None, bitget.measure)
     assert bitget.read == 6
-    assert await clock.refused(_stamp(clock), bitget.measure)
+    assert await clock.refused(_stamp(clock), None, bitget.measure)
     assert clock.offset_ms == 0
-    assert not await clock.refused(_stamp(clock), bitget.measure)
+    assert not await clock.refused(_stamp(clock), None, bitget.measure)
     assert bitget.read == 6
 
 
 async def test_an_accepted_request_clears_the_doubt_in_a_correction() -> None:
     clock, bitget = ExchangeClock(SystemClock()), _Bitget(60_000)
-    await clock.refused(_stamp(clock), bitget.measure)
+    await clock.refused(_stamp(clock), None, bitget.measure)
     for _ in range(3):
-        await clock.refused(_stamp(clock), bitget.measure)
+        await clock.refused(_stamp(clock), None, bitget.measure)
         await clock.answered(_stamp(clock), None, bitget.measure)
     assert abs(clock.offset_ms - 60_000) < 100
 
@@ -142,14 +193,14 @@ async def test_an_accepted_request_clears_the_doubt_in_a_correction() -> None:
 async def test_requests_refused_together_share_one_measurement() -> None:
     clock, bitget = ExchangeClock(SystemClock()), _Bitget(60_000)
     stamps = [_stamp(clock) for _ in range(5)]
-    assert [await clock.refused(stamp, bitget.measure) for stamp in stamps] == [True] * 5
+    assert [await clock.refused(stamp, None, bitget.measure) for stamp in stamps] == [True] * 5
     assert bitget.read == 3
     assert abs(clock.offset_ms - 60_000) < 100
 
 
 async def test_more_than_the_signer_would_add_is_told_but_not_corrected() -> None:
     clock, bitget = ExchangeClock(SystemClock()), _Bitget(48 * 3_600_000)
-    assert not await clock.refused(_stamp(clock), bitget.measure)
+    assert not await clock.refused(_stamp(clock), None, bitget.measure)
     assert clock.offset_ms == 0
     assert clock.measured_ms is not None
     assert clock.measured_ms > 47 * 3_600_000

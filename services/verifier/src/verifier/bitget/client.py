@@ -15,7 +15,7 @@ from strongroom.vault.v1.signer_pb2 import ExchangeRequest, QueryParameter, Sign
 
 from verifier.bitget import codes, reply
 from verifier.bitget.budget import Budget, Caller
-from verifier.bitget.clock import ExchangeClock, Reading, Stamp
+from verifier.bitget.clock import ExchangeClock, Reading, Stamp, milliseconds
 from verifier.bitget.codes import ExchangeFailure, Group
 from verifier.bitget.reply import Reply
 
@@ -43,12 +43,13 @@ def open_session() -> aiohttp.ClientSession:
 
 
 class _TimeRefused(Exception):
-    """The exchange refused the time of a request."""
+    """The exchange refused the time of a request; `told` is its own time of the answer, in whatever shape."""
 
-    def __init__(self, failure: ExchangeFailure, stamp: Stamp) -> None:
+    def __init__(self, failure: ExchangeFailure, stamp: Stamp, told: Any) -> None:
         super().__init__(failure.code)
         self.failure = failure
         self.stamp = stamp
+        self.told = told
 
 
 class BitgetClient:
@@ -71,7 +72,7 @@ class BitgetClient:
             try:
                 return await self._signed(caller, sign, path, query, demo)
             except _TimeRefused as refused:
-                changed = await self.time.refused(refused.stamp, partial(self._reading, caller))
+                changed = await self.time.refused(refused.stamp, refused.told, partial(self._reading, caller))
                 if not changed or tries == TIME_TRIES:
                     raise self._told(refused.failure) from None
         raise AssertionError
@@ -89,7 +90,7 @@ class BitgetClient:
             data = answer.data()
         except ExchangeFailure as failure:
             if failure.rule.group is Group.CLOCK:
-                raise _TimeRefused(failure, stamp) from None
+                raise _TimeRefused(failure, stamp, answer.time) from None
             raise
         finally:
             if not answer.untimely:
@@ -103,17 +104,21 @@ class BitgetClient:
             await self._budget.turn(caller, endpoint)
             started = self._clock.monotonic()
             data = (await self._send(caller, endpoint, SignedRequest(method="GET", target=TIME_PATH))).data()
-            return Reading(int(data["serverTime"]), (started + self._clock.monotonic()) / 2)
-        except (ExchangeFailure, TypeError, KeyError, ValueError):
+        except ExchangeFailure:
             return None
+        server_ms = milliseconds(data.get("serverTime")) if isinstance(data, dict) else None
+        return None if server_ms is None else Reading(server_ms, (started + self._clock.monotonic()) / 2)
 
     def _told(self, failure: ExchangeFailure) -> ExchangeFailure:
         """Return a refusal of the time with what is known of the difference."""
         measured = self.time.measured_ms
+        seconds = round((measured or 0) / 1000)
         if measured is None:
             failure.skew = "The difference could not be measured."
+        elif seconds:
+            failure.skew = f"Bitget's clock is {seconds:+d} s against ours."
         else:
-            failure.skew = f"Bitget's clock is {measured / 1000:+.0f} s against ours."
+            failure.skew = "Measured just now, its clock and ours agree."
         return failure
 
     async def _send(self, caller: Caller, endpoint: str, signed: SignedRequest) -> Reply:
@@ -125,7 +130,7 @@ class BitgetClient:
             self._log(endpoint, started, 0, type(error).__name__)
             raise ExchangeFailure(codes.UNREACHABLE, endpoint) from None
         if answer.throttled:
-            await self._budget.refused(caller, endpoint)
+            await self._budget.refused(caller, endpoint, address=answer.address)
         else:
             await self._budget.answered(caller, endpoint, answer.remaining)
         self._log(endpoint, started, answer.status, answer.code or "unreadable")

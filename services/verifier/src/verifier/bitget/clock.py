@@ -18,8 +18,8 @@ IGNORED_MS: Final = 500
 ALARM_MS: Final = 5000
 # What the vault service adds to a stamp at most.
 LARGEST_MS: Final = 24 * 3_600_000 - 60_000
-MEASURE_AGAIN_S: Final = 30.0
-FAILED_AGAIN_S: Final = 2.0
+NOISE_S: Final = 30.0
+AGAIN_S: Final = 2.0
 ALARM_AGAIN_S: Final = 60.0
 CALLS: Final = 3
 
@@ -48,13 +48,28 @@ class Reading:
 Measure = Callable[[], Awaitable[Reading | None]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Noise:
+    """A difference that an answer told and a measurement did not find (ms); known at a moment, for some seconds."""
+
+    ahead_ms: float = 0.0
+    at: float = 0.0
+    lasts_s: float = 0.0
+
+    def covers(self, ahead_ms: float, now: float) -> bool:
+        """Tell whether another answer tells the same; a clock that stands still falls back as time goes on."""
+        passed = now - self.at
+        return passed < self.lasts_s and abs(ahead_ms - self.ahead_ms) <= NOTICED_MS + passed * 1000
+
+
 class ExchangeClock:
     """One estimate for a process: `offset_ms` is what to add to the signer's time."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._measured_at = self._measure_from = self._alarm_from = float("-inf")
+        self._measured_at = self._again_from = self._alarm_from = float("-inf")
+        self._noise = _Noise()
         self._doubted = False
         self.offset_ms = 0
         self.measured_ms: int | None = None
@@ -68,21 +83,20 @@ class ExchangeClock:
         """Take an answer to a signed request, and its own time (`requestTime`), as a sample."""
         if stamp.offset_ms == self.offset_ms:
             self._doubted = False
-        server_ms = _milliseconds(told)
-        if server_ms is not None and abs(server_ms - stamp.sent_ms) > NOTICED_MS:
+        if self._telling(stamp, told):
             async with self._lock:
-                if self._news(stamp) and self._clock.monotonic() >= self._measure_from:
-                    await self._measured(stamp, measure)
+                if self._news(stamp) and self._telling(stamp, told):
+                    await self._measured(stamp, told, measure)
         self._watch()
 
-    async def refused(self, stamp: Stamp, measure: Measure) -> bool:
+    async def refused(self, stamp: Stamp, told: Any, measure: Measure) -> bool:
         """Take a refusal of the time; return whether the correction has changed, so that another try is worth it.
 
         A correction under which a time is refused is measured anew; when the next one is refused too, it is dropped.
         """
         async with self._lock:  # those who are refused together share one measurement
             if self._news(stamp):
-                await self._doubt(stamp, measure)
+                await self._doubt(stamp, told, measure)
         self._watch()
         return stamp.offset_ms != self.offset_ms
 
@@ -90,27 +104,43 @@ class ExchangeClock:
         """Tell whether a stamp was made under the present correction, after it was last measured."""
         return stamp.offset_ms == self.offset_ms and stamp.at >= self._measured_at
 
-    async def _doubt(self, stamp: Stamp, measure: Measure) -> None:
+    def _telling(self, stamp: Stamp, told: Any) -> bool:
+        """Tell whether an answer's own time is a reason to measure."""
+        ahead_ms = _told_ahead(stamp, told)
+        return ahead_ms is not None and not self._noise.covers(ahead_ms, self._clock.monotonic())
+
+    async def _doubt(self, stamp: Stamp, told: Any, measure: Measure) -> None:
+        now = self._clock.monotonic()
         if self.offset_ms and self._doubted:
+            # What was measured is not believed again at once, whatever answers tell meanwhile.
+            self._noise, self._again_from = _Noise(self.offset_ms, now, NOISE_S), now + NOISE_S
             self.offset_ms, self._doubted = 0, False
-        elif self.offset_ms or self._clock.monotonic() >= self._measure_from:
+        elif now >= self._again_from or self._telling(stamp, told):
             self._doubted = True
-            await self._measured(stamp, measure)
+            await self._measured(stamp, told, measure)
 
-    async def _measured(self, stamp: Stamp, measure: Measure) -> None:
-        readings = [reading for _ in range(CALLS) if (reading := await measure()) is not None]
-        self._measured_at = self._clock.monotonic()
-        self._measure_from = self._measured_at + (MEASURE_AGAIN_S if readings else FAILED_AGAIN_S)
-        if readings:
-            self._correct(round(median(_ahead(stamp, reading) for reading in readings)))
-
-    def _correct(self, measured_ms: int) -> None:
-        self.measured_ms = measured_ms
-        if abs(measured_ms) > LARGEST_MS or abs(measured_ms - self.offset_ms) <= IGNORED_MS:
+    async def _measured(self, stamp: Stamp, told: Any, measure: Measure) -> None:
+        """Measure by the median of a few calls; what changes nothing is not asked again for the same reason soon."""
+        readings: list[Reading] = []
+        while len(readings) < CALLS and (reading := await measure()) is not None:
+            readings.append(reading)
+        self._measured_at = now = self._clock.monotonic()
+        self.measured_ms = round(median(_ahead(stamp, reading) for reading in readings)) if readings else None
+        if self.measured_ms is not None and self._corrected(self.measured_ms):
+            self._again_from = now
             return
+        self._again_from = now + AGAIN_S
+        if (ahead_ms := _told_ahead(stamp, told)) is not None:
+            self._noise = _Noise(ahead_ms, now, NOISE_S if readings else AGAIN_S)
+
+    def _corrected(self, measured_ms: int) -> bool:
+        """Take a measurement over and return whether that is a change."""
+        if abs(measured_ms) > LARGEST_MS or abs(measured_ms - self.offset_ms) <= IGNORED_MS:
+            return False
         self.offset_ms = measured_ms if abs(measured_ms) > IGNORED_MS else 0
         self._doubted = False
         logs.get().info("clock_corrected", lag=self.offset_ms / 1000)
+        return True
 
     def _watch(self) -> None:
         """Tell the operator of a large difference, at most once a minute."""
@@ -125,7 +155,14 @@ def _ahead(stamp: Stamp, reading: Reading) -> float:
     return reading.server_ms - (stamp.signer_ms + (reading.at - stamp.at) * 1000)
 
 
-def _milliseconds(told: Any) -> int | None:
+def _told_ahead(stamp: Stamp, told: Any) -> float | None:
+    """Return by how many ms an answer's own time is off the stamp, if it is a time and off enough to be looked into."""
+    server_ms = milliseconds(told)
+    off = server_ms is not None and NOTICED_MS < abs(server_ms - stamp.sent_ms) <= LARGEST_MS
+    return server_ms - stamp.sent_ms if server_ms is not None and off else None
+
+
+def milliseconds(told: Any) -> int | None:
     """Return a time given as a number or digits, or None for anything else."""
     if isinstance(told, str) and told.isascii() and told.isdigit() and len(told) < 17:
         told = int(told)
