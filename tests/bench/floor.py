@@ -226,7 +226,8 @@ async def clients(
     """Run `count` bare clients, each a process with its share of the accounts and of the pace; return their counts."""
 
     async def one(number: int) -> dict[str, float]:
-        share = [(asdict(account), name, asdict(script)) for account, name, script in bound[number::count]]
+        mine = bound[number * len(bound) // count : (number + 1) * len(bound) // count]
+        share = [(asdict(account), name, asdict(script)) for account, name, script in mine]
         task = {"places": asdict(places), "bound": share, "seconds": seconds, "at_once": at_once}
         task["per_minute"] = per_minute / count
         process = await asyncio.create_subprocess_exec(
