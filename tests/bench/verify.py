@@ -19,7 +19,7 @@ from tests.bench.world import World, running
 
 PARTS = ("binds", "workers", "crowd")
 BEGIN, END = "<!-- bench-verify -->", "<!-- /bench-verify -->"
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs/benchmarks.md"
 
 
 def measure(home: Path, options: argparse.Namespace) -> list[Row]:
