@@ -147,6 +147,7 @@ CHANGES = [
     ),
     ("permissions.tokens", ["uta_trade"], ["uta_mgt", "uta_trade"], ["uta_trade"], ["uta_mgt", "uta_trade"]),
     ("permissions.withdraw", ["no"], ["yes"], "no", "yes"),
+    ("permissions.read", [], ["yes"], "unknown", "yes"),
     ("reason", [], ["policy_violation"], None, "policy_violation"),
     ("stale", ["true"], ["false"], True, False),
     ("status", ["connected"], ["limited"], "connected", "limited"),

@@ -52,7 +52,7 @@ def _value(field: str, told: list[str]) -> str | int | bool | list[str] | None:
     if field in LISTS or len(told) > 1:
         return told
     if not told:
-        return None
+        return "unknown" if field.startswith("permissions.") else None
     if field in BOOLEANS:
         return told[0] == "true"
     if field in NUMBERS and told[0].isdecimal():
