@@ -26,7 +26,7 @@ drill: $(READY) ## the long fault drills: every durable step killed 40 times (ab
 drill-outage: $(READY) ## an hour without the exchange, then recovery (ARGS="--minutes 5 --bindings 100")
 	$(BIN)/python -m tests.bench.outage $(ARGS)
 
-bench-verify: $(READY) ## verification beside its floors, half an hour (ARGS=--short, ARGS=--write)
+bench-verify: $(READY) ## verification beside its floors, a quarter of an hour (ARGS=--short, ARGS=--write)
 	$(BIN)/python -m tests.bench.verify $(ARGS)
 
 check: $(READY) ## what CI checks: format, lint, types, import rules, protos, locks

@@ -56,13 +56,12 @@ async def _mode(world: World, mode: str, owned: list[Account], rounds: int, each
         left = iter(owned[1:])
         for _ in range(rounds):
             mine, others = [], []
-            for _ in range(each):
+            for _ in range(each):  # taking turns, for how busy the machine is changes by the second
                 account, started = next(left), time.perf_counter()
                 bound = await client.bind(account)
                 mine.append((time.perf_counter() - started) * 1000)
                 if bound["status"] != "connected":
                     raise SystemExit(f"a good key became {bound['status']}")
-            for _ in range(each):
                 account, started = next(left), time.perf_counter()
                 await bare.bind(account, asked, pending, judged)
                 others.append((time.perf_counter() - started) * 1000)

@@ -23,17 +23,19 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs/benchmarks.md"
 
 
 def measure(home: Path, options: argparse.Namespace) -> list[Row]:
-    """Run the parts asked for on one stack, and return their rows."""
+    """Run the parts asked for, the crowd on a stack of its own, and return their rows."""
     each, rounds = options.each, options.rounds
     owned = accounts(2 * (1 + 2 * rounds * each) + options.accounts, "unified", "classic")
     shared, single = owned[: options.accounts], owned[options.accounts :]
     rows: list[Row] = []
-    with running(home, owned) as world:
-        if "binds" in options.parts:
-            rows += _run(binds.bind_to_verdict(world, single, rounds, each))
-        if "workers" in options.parts:
-            rows += _run(_workers(world, shared, options))
-        if "crowd" in options.parts:
+    if {"binds", "workers"} & set(options.parts):
+        with running(home / "few", owned) as world:
+            if "binds" in options.parts:
+                rows += _run(binds.bind_to_verdict(world, single, rounds, each))
+            if "workers" in options.parts:
+                rows += _run(_workers(world, shared, options))
+    if "crowd" in options.parts:
+        with running(options.home or home / "many", []) as world:
             rows += _run(_crowd(world, options))
     return rows
 
@@ -67,20 +69,20 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     """Return the options; `--short` makes everything small, to see that it runs."""
     parser = argparse.ArgumentParser(prog="make bench-verify", description=__doc__)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--rounds", type=int, help="how often ours and the floor take turns (5)")
-    parser.add_argument("--each", type=int, help="binds in a round (15)")
-    parser.add_argument("--accounts", type=int, help="accounts that are verified over and over (200)")
+    parser.add_argument("--rounds", type=int, help="how often ours and the floor take turns (3)")
+    parser.add_argument("--each", type=int, help="binds in a round (12)")
+    parser.add_argument("--accounts", type=int, help="accounts that are verified over and over (120)")
     parser.add_argument("--workers", type=int, nargs="+", help="numbers of workers (1 2 4)")
-    parser.add_argument("--seconds", type=float, help="of one round without limits (8)")
-    parser.add_argument("--rate-seconds", type=float, help="of one run under the real limits (75)")
+    parser.add_argument("--seconds", type=float, help="of one round without limits (6)")
+    parser.add_argument("--rate-seconds", type=float, help="of one run under the real limits (65)")
     parser.add_argument("--bindings", type=int, help="records to list and rebuild (100000)")
     parser.add_argument("--pages", type=int, help="pages to read of each kind (300)")
     parser.add_argument("--short", action="store_true", help="small numbers for all of these")
-    parser.add_argument("--home", type=Path, help="keep the state here, and use what is there")
+    parser.add_argument("--home", type=Path, help="keep the many records here, and use those that are there")
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     options = parser.parse_args(arguments)
-    usual: dict[str, Any] = {"rounds": 5, "each": 15, "accounts": 200, "workers": [1, 2, 4], "seconds": 8}
-    usual |= {"rate_seconds": 75, "bindings": 100_000, "pages": 300}
+    usual: dict[str, Any] = {"rounds": 3, "each": 12, "accounts": 120, "workers": [1, 2, 4], "seconds": 6}
+    usual |= {"rate_seconds": 65, "bindings": 100_000, "pages": 300}
     small: dict[str, Any] = {"rounds": 1, "each": 2, "accounts": 8, "workers": [1], "seconds": 2}
     small |= {"rate_seconds": 3, "bindings": 2000, "pages": 20}
     for name, value in (small if options.short else usual).items():
@@ -105,11 +107,8 @@ def main(arguments: list[str]) -> int:
     options = parsed(arguments)
     before = figures.machine()
     said(before)
-    if options.home:
-        rows = measure(options.home, options)
-    else:
-        with tempfile.TemporaryDirectory(prefix="strongroom-bench-") as home:
-            rows = measure(Path(home), options)
+    with tempfile.TemporaryDirectory(prefix="strongroom-bench-") as home:
+        rows = measure(Path(home), options)
     text = report(rows, f"python -m tests.bench.verify {' '.join(arguments)}".strip(), before)
     said("\n" + text)
     if options.write:
