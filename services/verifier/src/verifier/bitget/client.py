@@ -18,6 +18,7 @@ from verifier.bitget.budget import Budget, Caller
 from verifier.bitget.clock import ExchangeClock, Reading, Stamp, milliseconds
 from verifier.bitget.codes import ExchangeFailure, Group
 from verifier.bitget.reply import Reply
+from verifier.bitget.rounds import Rounds
 
 # Signs a request, for demo or not, with so many milliseconds added to the signer's time; returns the time signed too.
 Sign = Callable[[ExchangeRequest, bool, int], Awaitable[tuple[SignedRequest, int]]]
@@ -59,6 +60,7 @@ class BitgetClient:
         self._session = session
         self._base = base_url.rstrip("/")
         self._budget = budget
+        self._rounds = Rounds(budget)
         self._clock = clock
         self.time = ExchangeClock(clock)
 
@@ -81,7 +83,7 @@ class BitgetClient:
         endpoint = f"GET {path}"
         parameters = [QueryParameter(name=name, value=value) for name, value in query]
         request = ExchangeRequest(method="GET", path=path, query=parameters)
-        await self._budget.turn(caller, endpoint)
+        await self._rounds.turn(caller, endpoint)
         started, offset = self._clock.monotonic(), self.time.offset_ms
         signed, stamped_at_ms = await sign(request, demo, offset)
         stamp = Stamp(stamped_at_ms - offset, offset, (started + self._clock.monotonic()) / 2)
