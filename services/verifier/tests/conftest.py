@@ -56,6 +56,7 @@ from strongroom.vault.v1.signer_pb2 import ExchangeRequest, Header, SignedReques
 from strongroom.vault.v1.signer_pb2_grpc import SignerServicer, add_SignerServicer_to_server
 from strongroom.verifier.v1.verification_service_pb2 import Event
 from verifier.bitget.client import BitgetClient, open_session
+from verifier.bitget.reach import Reach
 from verifier.bitget.shared_budget import SharedBudget
 from verifier.jobs import ASKED, ATTEMPTS, BACKGROUND, DUE, SOON, Job, Outcome, Queue
 from verifier.schedule import Schedule
@@ -360,7 +361,7 @@ async def bench(redis: Redis, simulator: tuple[Exchange, str]) -> AsyncIterator[
             redis=redis,
             exchange=exchange,
             vault=SmallVault(),
-            client=BitgetClient(session, url, SharedBudget(redis, clock), clock),
+            client=BitgetClient(session, url, SharedBudget(redis, clock, Reach(session, url)), clock),
             url=url,
             schedule=schedule,
             status=Status(redis, clock),

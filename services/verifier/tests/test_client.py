@@ -18,6 +18,7 @@ from verifier.bitget import probe
 from verifier.bitget.budget import Caller, LocalBudget
 from verifier.bitget.client import BitgetClient, open_session
 from verifier.bitget.codes import ExchangeFailure, Group
+from verifier.bitget.reach import Reach
 from verifier.enrolment import Enrolment
 
 Answer = Callable[[web.Request], web.StreamResponse]
@@ -37,7 +38,8 @@ async def _exchange(answer: Answer) -> AsyncIterator[tuple[BitgetClient, list[we
     app.router.add_route("*", "/{tail:.*}", handle)
     async with TestServer(app) as server, open_session() as session:
         clock = SystemClock()
-        yield BitgetClient(session, f"http://127.0.0.1:{server.port}", LocalBudget(clock), clock), received
+        url = f"http://127.0.0.1:{server.port}"
+        yield BitgetClient(session, url, LocalBudget(clock, Reach(session, url)), clock), received
 
 
 async def _sign(request: ExchangeRequest, demo: bool, offset_ms: int) -> tuple[SignedRequest, int]:

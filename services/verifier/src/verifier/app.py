@@ -26,6 +26,7 @@ from strongroom.verifier.v1 import verification_service_pb2
 from strongroom.verifier.v1.verification_service_pb2_grpc import add_VerificationServiceServicer_to_server
 
 from verifier.bitget.client import BitgetClient, open_session
+from verifier.bitget.reach import Reach
 from verifier.bitget.shared_budget import SharedBudget
 from verifier.index import Index
 from verifier.jobs import Queue
@@ -87,7 +88,7 @@ async def run_worker(settings: WorkerSettings, stopping: asyncio.Event) -> None:
     async with _links(settings, stopping) as links, open_session() as session:
         vault, status = VaultClient(links.vault), Status(links.redis, clock)
         queue, lost = Queue(links.redis, _consumer()), asyncio.Event()
-        budget = SharedBudget(links.redis, clock, settings.calls_per_minute)
+        budget = SharedBudget(links.redis, clock, Reach(session, settings.bitget_url), settings.calls_per_minute)
         exchange = BitgetClient(session, settings.bitget_url, budget, clock)
         egress = tuple(str(address) for address in settings.egress_ips)
         verification = Verification(

@@ -5,6 +5,7 @@ Here is the waiting, and the budget of a process that stands alone. It never kno
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
@@ -23,14 +24,17 @@ BURST: Final = 1 / 108
 PRIORITY_BURST: Final = 1 / 12
 # Later than this is too late: the job is better tried again.
 LATEST_S: Final = 20.0
-# So many refusals in a row are about the address, not about one account.
-STORM: Final = 3
+# Whether a refusal is about the address and not about one account is told by a call that no account limits. It is made
+# at most so often, and so often while the address is shut out; it is not counted in the minute.
+DOUBT_S: Final = 2.0
 PROBE_S: Final = 15.0
 # After a refusal the endpoint's second is over.
 REFUSED_S: Final = 1.1
 SPENT_S: Final = 1.0
 ALONE: Final = 1 / 10
 OWNERS_KEPT: Final = 10_000
+# Asks whether the exchange serves our address: False when it is refused, None when that cannot be told.
+Reaches = Callable[[], Awaitable[bool | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,8 @@ class Budget(Protocol):
     async def answered(self, caller: Caller, endpoint: str, remaining: int | None) -> None:
         """Note an answer; `remaining` is how many calls are left in this second, as the exchange said."""
 
-    async def refused(self, caller: Caller, endpoint: str) -> None:
-        """Note an answer that there have been too many calls."""
+    async def refused(self, caller: Caller, endpoint: str, *, address: bool) -> None:
+        """Note an answer that there have been too many calls; `address` if it may be about our address."""
 
 
 class Held(Enum):
@@ -72,35 +76,37 @@ class Waiting(ABC):
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @abstractmethod
-    async def _ask(self, caller: Caller, endpoint: str) -> tuple[float, Held]:
+    async def ask(self, caller: Caller, endpoint: str) -> tuple[float, Held]:
         """Take the turn and return (0, …), or return for how many seconds what holds the call back."""
 
     async def turn(self, caller: Caller, endpoint: str) -> None:
         """See `Budget`."""
+        until = asyncio.get_running_loop().time() + LATEST_S
         try:
-            async with asyncio.timeout(LATEST_S), self._lock(f"{caller.owner} {endpoint}"):
-                await self._wait(caller, endpoint)
+            async with asyncio.timeout_at(until), self._lock(f"{caller.owner} {endpoint}"):
+                await self._wait(caller, endpoint, until)
         except TimeoutError:
             raise _too_late(endpoint) from None
 
-    async def _wait(self, caller: Caller, endpoint: str) -> None:
+    async def _wait(self, caller: Caller, endpoint: str, until: float) -> None:
         while True:
             async with self._lock(caller.tenant):
-                seconds, held = await self._ask(caller, endpoint)
-                while seconds and held is Held.SHARED:
-                    await _sleep(seconds, endpoint)
-                    seconds, held = await self._ask(caller, endpoint)
+                seconds, held = await self.ask(caller, endpoint)
+                while seconds and held is not Held.ENDPOINT:
+                    await _sleep(seconds, until)
+                    seconds, held = await self.ask(caller, endpoint)
             if not seconds:
                 return
-            await _sleep(seconds, endpoint)
+            await _sleep(seconds, until)
 
     def _lock(self, name: str) -> asyncio.Lock:
         return self._locks.setdefault(name, asyncio.Lock())
 
 
-async def _sleep(seconds: float, endpoint: str) -> None:
-    if seconds > LATEST_S:
-        raise _too_late(endpoint)
+async def _sleep(seconds: float, until: float) -> None:
+    """Wait, unless that would take beyond `until` (the event loop's time): then there is nothing to wait for."""
+    if asyncio.get_running_loop().time() + seconds > until:
+        raise TimeoutError
     await asyncio.sleep(seconds)
 
 
@@ -111,22 +117,29 @@ def _too_late(endpoint: str) -> ExchangeFailure:
 class LocalBudget(Waiting):
     """One process's own budget: `per_minute` calls, a small burst, and each endpoint's limit.
 
-    After three refusals in a row nobody calls for a quarter of a minute.
+    While the address is shut out nobody calls; each quarter of a minute `reaches` is asked.
     """
 
-    def __init__(self, clock: Clock, per_minute: float = CALLS_PER_MINUTE) -> None:
+    def __init__(self, clock: Clock, reaches: Reaches, per_minute: float = CALLS_PER_MINUTE) -> None:
         super().__init__()
         self._clock = clock
+        self._reaches = reaches
         self._interval = 60 / per_minute
         self._slack = 60 * BURST - self._interval if per_minute * BURST > 1 else 0.0
         self._next = 0.0
-        self._refused = 0
+        self._shut = False
+        self._look_from = 0.0
+        self._looking = asyncio.Lock()
         self._endpoints: dict[tuple[str, str], float] = {}
 
-    def ask(self, caller: Caller, endpoint: str) -> tuple[float, Held]:
-        """Take the turn now or tell the wait; see `Waiting`."""
+    async def ask(self, caller: Caller, endpoint: str) -> tuple[float, Held]:
+        """See `Waiting`."""
+        if self._shut:
+            await self._look()
         now, limit = self._clock.monotonic(), limits.of(endpoint)
-        key = (caller.owner if limit.scope == "uid" else "", endpoint)
+        if self._shut:
+            return max(self._look_from - now, 0.001), Held.SHUT
+        key = _key(caller, endpoint)
         own = self._endpoints.get(key, 0.0)
         if own - limit.slack_s > now:
             return own - limit.slack_s - now, Held.ENDPOINT
@@ -136,26 +149,30 @@ class LocalBudget(Waiting):
         self._keep(key, max(own, now) + limit.interval_s)
         return 0.0, Held.SHARED
 
-    async def _ask(self, caller: Caller, endpoint: str) -> tuple[float, Held]:
-        return self.ask(caller, endpoint)
-
     async def answered(self, caller: Caller, endpoint: str, remaining: int | None) -> None:
         """See `Budget`."""
-        self._refused = 0
         if remaining == 0:
-            self._hold(caller, endpoint, SPENT_S)
+            self.hold(caller, endpoint, SPENT_S)
 
-    async def refused(self, caller: Caller, endpoint: str) -> None:
+    async def refused(self, caller: Caller, endpoint: str, *, address: bool) -> None:
         """See `Budget`."""
-        self._hold(caller, endpoint, REFUSED_S)
-        self._refused += 1
-        if self._refused >= STORM:
-            self._next = self._clock.monotonic() + PROBE_S + self._slack
+        self.hold(caller, endpoint, REFUSED_S)
+        if address:
+            await self._look()
 
-    def _hold(self, caller: Caller, endpoint: str, seconds: float) -> None:
-        limit = limits.of(endpoint)
-        key = (caller.owner if limit.scope == "uid" else "", endpoint)
+    def hold(self, caller: Caller, endpoint: str, seconds: float) -> None:
+        """Keep an endpoint from its caller's account for some seconds."""
+        limit, key = limits.of(endpoint), _key(caller, endpoint)
         self._keep(key, max(self._endpoints.get(key, 0.0), self._clock.monotonic() + limit.slack_s + seconds))
+
+    async def _look(self) -> None:
+        """Find out whether the address is served, if it is time to; others who want to know wait for that."""
+        async with self._looking:
+            if self._clock.monotonic() < self._look_from:
+                return
+            served = await self._reaches()
+            self._shut = self._shut if served is None else not served
+            self._look_from = self._clock.monotonic() + (PROBE_S if self._shut else DOUBT_S)
 
     def _keep(self, key: tuple[str, str], moment: float) -> None:
         """Remember when an endpoint is free again; forget those that are."""
@@ -163,3 +180,7 @@ class LocalBudget(Waiting):
             now = self._clock.monotonic()
             self._endpoints = {known: free for known, free in self._endpoints.items() if free > now}
         self._endpoints[key] = moment
+
+
+def _key(caller: Caller, endpoint: str) -> tuple[str, str]:
+    return caller.owner if limits.of(endpoint).scope == "uid" else "", endpoint

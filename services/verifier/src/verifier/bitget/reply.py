@@ -43,6 +43,11 @@ class Reply:
         return self.code != codes.OK and self.rule.group is Group.THROTTLED
 
     @property
+    def address(self) -> bool:
+        """Tell whether too many requests may be those of our address; the unified table's codes are an account's."""
+        return self.throttled and self.code in ("", "429")
+
+    @property
     def untimely(self) -> bool:
         """Tell whether the time of the request was refused."""
         return self.code != codes.OK and self.rule.group is Group.CLOCK

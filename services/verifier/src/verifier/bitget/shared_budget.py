@@ -18,24 +18,27 @@ from verifier.bitget.budget import (
     ALONE,
     BURST,
     CALLS_PER_MINUTE,
+    DOUBT_S,
     PRIORITY_BURST,
     PROBE_S,
     REFUSED_S,
     SPENT_S,
-    STORM,
     Caller,
     Held,
     LocalBudget,
+    Reaches,
     Waiting,
 )
 
 PREFIX: Final = "sr:{budget}:"
 SHUT: Final = PREFIX + "shut"
 PROBE: Final = PREFIX + "probe"
-STORM_KEY: Final = PREFIX + "storm"
 EGRESS: Final = PREFIX + "egress"
+# Each refused probe keeps the address shut for Bitget's penalty; without any, calls are tried again after it.
 SHUT_S: Final = 300.0
-STORM_S: Final = 10.0
+# How long a probe may take; those who want to know its outcome look so often.
+PROBING_S: Final = 2.5
+POLL_S: Final = 0.2
 REDIS_S: Final = 1.0
 # How long a process leaves Redis alone after trouble with it.
 AWAY_S: Final = 1.0
@@ -60,19 +63,23 @@ local function left(key, most)
   return math.max(known, 0)
 end
 """
-# KEYS egress, active, share, endpoint, shut, probe, storm.
-# ARGV step and slack of the address, slack of trading or of verification; step and slack of the endpoint; tenant,
-# caller, ms of a penalty, ms of a probe. Returns the wait in ms, what holds the call back, whether there is trouble.
+# KEYS egress, active, share, endpoint, shut, probe. ARGV step and slack of the address, slack of trading or of
+# verification; step and slack of the endpoint; tenant, ms of a penalty, of the time between probes, of one, of a poll.
+# Returns the wait in ms and what holds the call back; "probe": this caller is to find out if the address is served.
 _TURN: Final = (
     _COMMON
     + """
 local step, slack = tonumber(ARGV[1]), tonumber(ARGV[2])
-local shut = left(KEYS[5], tonumber(ARGV[7]))
-if shut > 0 and left(KEYS[6], tonumber(ARGV[8])) > 0 then return {shut, 'shut', 1} end
-local trouble = (shut > 0 or redis.call('EXISTS', KEYS[7]) == 1) and 1 or 0
+if left(KEYS[5], tonumber(ARGV[6])) > 0 then
+  local rest = left(KEYS[6], tonumber(ARGV[7]))
+  if rest > 0 and redis.pcall('GET', KEYS[6]) == 'asking' then rest = math.min(rest, tonumber(ARGV[9])) end
+  if rest > 0 then return {rest, 'shut'} end
+  redis.call('SET', KEYS[6], 'asking', 'PX', ARGV[8])
+  return {1, 'probe'}
+end
 local endpoint = bucket(KEYS[4])
 local wait = endpoint - tonumber(ARGV[4]) - now
-if wait > 0 then return {math.ceil(wait / 1000), 'endpoint', trouble} end
+if wait > 0 then return {math.ceil(wait / 1000), 'endpoint'} end
 if type(redis.pcall('ZADD', KEYS[2], now, ARGV[5])) == 'table' then
   redis.call('DEL', KEYS[2])
   redis.call('ZADD', KEYS[2], now, ARGV[5])
@@ -83,41 +90,34 @@ redis.call('PEXPIRE', KEYS[2], 3000)
 local egress, share = bucket(KEYS[1]), bucket(KEYS[3])
 wait = egress - slack - now
 if egress - now > slack / 2 then wait = math.max(wait, share - slack - now) end
-if wait > 0 then return {math.ceil(wait / 1000), 'shared', trouble} end
+if wait > 0 then return {math.ceil(wait / 1000), 'shared'} end
 keep(KEYS[1], egress + step)
 keep(KEYS[3], math.min(share, now + slack) + math.min(step * redis.call('ZCARD', KEYS[2]), 1000000))
 keep(KEYS[4], endpoint + tonumber(ARGV[3]))
-if shut > 0 then redis.call('SET', KEYS[6], ARGV[6], 'PX', ARGV[8]) end
-return {0, 'shared', trouble}
+return {0, 'shared'}
 """
 )
-# KEYS endpoint, storm, shut, probe; ARGV slack of the endpoint, penalty, owner, how many make a storm, its ms, ms of a
-# penalty, ms of a probe. Returns 1 when the address is found to be shut out.
-_REFUSED: Final = (
+# KEYS endpoint, probe; ARGV until when from now the endpoint is empty, whether the address is in doubt, ms between
+# probes, ms of one. Returns 1 when this caller is to find out whether the address is served.
+_HOLD: Final = (
     _COMMON
     + """
-keep(KEYS[1], math.max(bucket(KEYS[1]), now + tonumber(ARGV[1]) + tonumber(ARGV[2])))
-if left(KEYS[3], tonumber(ARGV[6])) > 0 then return 0 end
-if type(redis.pcall('SADD', KEYS[2], ARGV[3])) == 'table' then redis.call('DEL', KEYS[2]) end
-redis.call('PEXPIRE', KEYS[2], ARGV[5])
-if redis.call('EXISTS', KEYS[2]) == 0 or redis.call('SCARD', KEYS[2]) < tonumber(ARGV[4]) then return 0 end
-redis.call('DEL', KEYS[2])
-redis.call('SET', KEYS[3], '1', 'PX', ARGV[6])
-redis.call('SET', KEYS[4], '-', 'PX', ARGV[7])
+keep(KEYS[1], math.max(bucket(KEYS[1]), now + tonumber(ARGV[1])))
+if ARGV[2] == '0' or left(KEYS[2], tonumber(ARGV[3])) > 0 then return 0 end
+redis.call('SET', KEYS[2], 'asking', 'PX', ARGV[4])
 return 1
 """
 )
-# KEYS endpoint, storm, shut, probe; ARGV slack of the endpoint, how long it is spent (0: it is not), caller.
-# Returns 1 when this was the probe and ended the penalty.
-_ANSWERED: Final = (
-    _COMMON
-    + """
-if ARGV[2] ~= '0' then keep(KEYS[1], math.max(bucket(KEYS[1]), now + tonumber(ARGV[1]) + tonumber(ARGV[2]))) end
-redis.call('DEL', KEYS[2])
-if redis.pcall('GET', KEYS[4]) ~= ARGV[3] then return 0 end
-return redis.call('DEL', KEYS[3], KEYS[4])
+# KEYS shut, probe; ARGV served, refused or unknown; ms of a penalty, ms to the next probe while there is one, and
+# while there is none. Returns 1 when that is news.
+_PROBED: Final = """
+local shut = redis.call('EXISTS', KEYS[1])
+if ARGV[1] == 'refused' then redis.call('SET', KEYS[1], '1', 'PX', ARGV[2]) end
+if ARGV[1] == 'served' then redis.call('DEL', KEYS[1]) end
+local now = redis.call('EXISTS', KEYS[1])
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[4 - now])
+return shut ~= now and 1 or 0
 """
-)
 Script = Callable[..., Awaitable[Any]]
 
 
@@ -128,52 +128,69 @@ class SharedBudget(Waiting):
     """
 
     def __init__(
-        self, redis: Redis, clock: Clock, per_minute: int = CALLS_PER_MINUTE, *, priority: bool = False
+        self,
+        redis: Redis,
+        clock: Clock,
+        reaches: Reaches,
+        per_minute: int = CALLS_PER_MINUTE,
+        *,
+        priority: bool = False,
     ) -> None:
         super().__init__()
         self._clock = clock
+        self._reaches = reaches
         self._lane = "trade" if priority else "verify"
         self._step = 60 / per_minute
         calls = max(1.0, per_minute * (PRIORITY_BURST if priority else BURST))
         self._slack = (calls - 1) * self._step
-        self._turn, self._refused, self._answered = map(redis.register_script, (_TURN, _REFUSED, _ANSWERED))
-        self._alone = LocalBudget(clock, per_minute * ALONE)
+        self._turn, self._hold, self._probed = map(redis.register_script, (_TURN, _HOLD, _PROBED))
+        self._alone = LocalBudget(clock, reaches, per_minute * ALONE)
         self._away_until = 0.0
-        self._trouble = False
 
-    async def _ask(self, caller: Caller, endpoint: str) -> tuple[float, Held]:
+    async def ask(self, caller: Caller, endpoint: str) -> tuple[float, Held]:
+        """See `Waiting`."""
         limit = limits.of(endpoint)
         lane = PREFIX + self._lane
-        keys = [EGRESS, f"{lane}:active", f"{lane}:share:{caller.tenant}", _bucket(caller, endpoint)]
+        keys = [EGRESS, f"{lane}:active", f"{lane}:share:{caller.tenant}", _bucket(caller, endpoint), SHUT, PROBE]
         values = [_us(self._step), _us(self._slack), _us(limit.interval_s), _us(limit.slack_s), caller.tenant]
-        values += [_name(caller, endpoint), _ms(SHUT_S), _ms(PROBE_S)]
-        answer = await self._call(self._turn, [*keys, SHUT, PROBE, STORM_KEY], values)
+        values += [_ms(SHUT_S), _ms(PROBE_S), _ms(PROBING_S), _ms(POLL_S)]
+        answer = await self._call(self._turn, keys, values)
         if answer is None:
-            return self._alone.ask(caller, endpoint)
-        self._trouble = bool(answer[2])
+            return await self._alone.ask(caller, endpoint)
+        if answer[1] == b"probe":
+            await self._look()
+            return await self.ask(caller, endpoint)
         return int(answer[0]) / 1000, Held(answer[1].decode())
 
     async def answered(self, caller: Caller, endpoint: str, remaining: int | None) -> None:
         """See `Budget`."""
-        await self._alone.answered(caller, endpoint, remaining)
-        if remaining != 0 and not self._trouble:
-            return
-        spent = _us(SPENT_S) if remaining == 0 else 0
-        values = [_us(limits.of(endpoint).slack_s), spent, _name(caller, endpoint)]
-        if await self._call(self._answered, self._keys(caller, endpoint), values):
-            logs.get().warning("address_readmitted")
+        if remaining == 0:
+            await self._held(caller, endpoint, SPENT_S, address=False)
 
-    async def refused(self, caller: Caller, endpoint: str) -> None:
+    async def refused(self, caller: Caller, endpoint: str, *, address: bool) -> None:
         """See `Budget`."""
-        await self._alone.refused(caller, endpoint)
-        self._trouble = True
-        values = [_us(limits.of(endpoint).slack_s), _us(REFUSED_S), caller.owner, STORM]
-        values += [_ms(STORM_S), _ms(SHUT_S), _ms(PROBE_S)]
-        if await self._call(self._refused, self._keys(caller, endpoint), values):
-            logs.get().error("address_shut_out")
+        answer = await self._held(caller, endpoint, REFUSED_S, address=address)
+        if answer is None:
+            await self._alone.refused(caller, endpoint, address=address)
+        elif answer:
+            await self._look()
 
-    def _keys(self, caller: Caller, endpoint: str) -> list[str]:
-        return [_bucket(caller, endpoint), STORM_KEY, SHUT, PROBE]
+    async def _held(self, caller: Caller, endpoint: str, seconds: float, *, address: bool) -> Any:
+        """Keep an endpoint from its caller's account; return whether to look if the address is served, None unasked."""
+        self._alone.hold(caller, endpoint, seconds)
+        values = [_us(limits.of(endpoint).slack_s + seconds), int(address), _ms(PROBE_S), _ms(PROBING_S)]
+        return await self._call(self._hold, [_bucket(caller, endpoint), PROBE], values)
+
+    async def _look(self) -> None:
+        """Find out whether the address is served, and tell all processes."""
+        served = await self._reaches()
+        outcome = "unknown" if served is None else "served" if served else "refused"
+        values = [outcome, _ms(SHUT_S), _ms(PROBE_S), _ms(DOUBT_S)]
+        if await self._call(self._probed, [SHUT, PROBE], values):
+            if served:
+                logs.get().warning("address_readmitted")
+            else:
+                logs.get().error("address_shut_out")
 
     async def _call(self, script: Script, keys: list[str], values: list[Any]) -> Any:
         """Return a script's answer, None when Redis cannot be asked."""
@@ -191,10 +208,6 @@ class SharedBudget(Waiting):
 def _bucket(caller: Caller, endpoint: str) -> str:
     owner = caller.owner if limits.of(endpoint).scope == "uid" else ""
     return f"{PREFIX}calls:{owner}:{endpoint}"
-
-
-def _name(caller: Caller, endpoint: str) -> str:
-    return f"{caller.owner} {endpoint}"
 
 
 def _us(seconds: float) -> int:
