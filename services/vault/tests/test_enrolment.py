@@ -224,7 +224,22 @@ async def test_a_vault_that_goes_away_while_one_leaves_is_no_error(
     assert await holders(parts, actor, made) != []
 
 
-@pytest.mark.parametrize("uid", ["", "../x", "1" * 41, "1.2", "1/2", "1\n", "é"])
+async def test_an_account_that_the_exchange_did_not_tell_is_recorded_nowhere(
+    make: Any, proxy: Any, actor: Actor, parts: Any, bind: Any
+) -> None:
+    made = await bind(actor)
+    proxied = await make(Connection(proxy.url))
+    told = await proxied.enrolments.enroll(actor, made.id, "", LIVE)
+    assert told == Enrolled((), 0, bound_elsewhere=False, joined=False)
+    calls = [call for call in proxy.seen if "auth/jwt/login" not in call]
+    assert [call.split()[0] for call in calls] == ["GET"]
+    assert await holders(parts, actor, made) == []
+    await parts.bindings.revoke(actor, made.id)
+    with pytest.raises(BindingRevoked):
+        await parts.enrolments.enroll(actor, made.id, "", LIVE)
+
+
+@pytest.mark.parametrize("uid", ["../x", "1" * 41, "1.2", "1/2", "1\n", "é"])
 async def test_an_account_id_outside_the_grammar_is_refused(parts: Any, actor: Actor, bind: Any, uid: str) -> None:
     made = await bind(actor)
     with pytest.raises(InvalidArgument) as refused:

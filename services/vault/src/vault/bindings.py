@@ -6,6 +6,7 @@ A binding exists if and only if its record does. No secret is held longer than t
 import asyncio
 import hmac
 import os
+from collections.abc import Awaitable
 from typing import Final
 
 from common.clock import Clock, timestamp
@@ -83,10 +84,7 @@ class Bindings:
                 self._steps.reached("bind.claimed")
                 fresh = await self._import(tenant, name, asked.material)
                 self._steps.reached("bind.imported")
-                await self._known_answer(tenant, name, asked.material, fresh=fresh)
-                self._steps.reached("bind.tested")
-                await self._store_credential(tenant, asked)
-                self._steps.reached("bind.stored")
+                await self._test_and_store(tenant, asked, fresh=fresh)
                 record = await self.records.save(self._new(tenant, asked, fingerprint, digest), slot.version)
                 self._steps.reached("bind.recorded")
                 told["revision"] = slot.version + 1
@@ -101,17 +99,17 @@ class Bindings:
 
         Raises BindingRevoked, InvalidArgument for a status that cannot follow, Aborted on another revision.
         """
-        record = await self.records.load(actor.tenant, name)
-        if record.revoked:
-            raise BindingRevoked()
-        if record.binding.verdict == verdict:
-            return record.binding, False
-        if record.binding.revision != expected:
-            raise Aborted()
-        _check_follows(record.binding, verdict.status)
-        before, after = Status.Name(record.binding.verdict.status), Status.Name(verdict.status)
-        facts: dict[str, str | int] = {"from_status": before, "status": after, "revision": expected + 1}
-        async with self._audit.action(actor, "transition", name, **facts):
+        facts: dict[str, str | int] = {"status": Status.Name(verdict.status), "revision": expected + 1}
+        reads = self.records.load(actor.tenant, name)
+        async with self._audit.actions(actor, "transition", name, [facts], reads) as (told, record):
+            told["from_status"] = Status.Name(record.binding.verdict.status)
+            if record.revoked:
+                raise BindingRevoked()
+            if record.binding.verdict == verdict:
+                return record.binding, False
+            if record.binding.revision != expected:
+                raise Aborted()
+            _check_follows(record.binding, verdict.status)
             saved = await self.records.save(self._changed(record, verdict), expected)
             if saved is None:
                 raise Aborted()
@@ -154,6 +152,26 @@ class Bindings:
                 raise refused(why)
             case _:
                 return False
+
+    async def _test_and_store(self, tenant: str, asked: Asked, *, fresh: bool) -> None:
+        """Test the key and store API key and passphrase: at once for a fresh key, else the test has to come first.
+
+        Then another credential under the same id is refused before anything of it is stored.
+        """
+
+        async def test() -> None:
+            await self._known_answer(tenant, asked.binding_id, asked.material, fresh=fresh)
+            self._steps.reached("bind.tested")
+
+        async def store() -> None:
+            await self._store_credential(tenant, asked)
+            self._steps.reached("bind.stored")
+
+        if fresh:
+            await _both(test(), store())
+        else:
+            await test()
+            await store()
 
     async def _known_answer(self, tenant: str, name: str, material: Material, *, fresh: bool) -> None:
         """Make sure that the key in Transit signs as this secret key does."""
@@ -228,6 +246,13 @@ class Bindings:
         binding.proven |= verdict.status in (STATUS_CONNECTED, STATUS_LIMITED)
         binding.updated_at.CopyFrom(timestamp(self._clock.unix()))
         return Record(binding, record.fingerprint, record.request_digest)
+
+
+async def _both(*calls: Awaitable[None]) -> None:
+    """Wait until all have ended, so that no write goes on unseen; then raise the first error."""
+    for error in await asyncio.gather(*calls, return_exceptions=True):
+        if error:
+            raise error
 
 
 def _same(record: Record, digest: str) -> Binding:

@@ -105,9 +105,10 @@ class Enrolments:
     async def enroll(self, actor: Actor, name: str, uid: str, environment: int) -> Enrolled:
         """Record that the key of a binding belongs to the account `uid`, and return who else is there.
 
+        An empty `uid` is an account that the exchange did not tell: nothing is recorded, and nobody is known there.
         Raises InvalidArgument, NotFound, BindingRevoked, Unavailable when a repeat is safe.
         """
-        if not UID.fullmatch(uid):
+        if uid and not UID.fullmatch(uid):
             raise InvalidArgument("uid", "An account id has 1 to 40 letters, digits, - or _.", field="uid")
         if environment not in ENVIRONMENTS:
             raise InvalidArgument("environment", "The environment must be live or demo.", field="environment")
@@ -115,6 +116,8 @@ class Enrolments:
         record = await self._records.load(tenant, name)
         if record.revoked:
             raise BindingRevoked()
+        if not uid:
+            return Enrolled((), 0, bound_elsewhere=False, joined=False)
         (before, members), (_, holders) = await asyncio.gather(
             self._enter(actor, name, Account(self._documents, tenant, uid), mark),
             self._enter(actor, name, Key(self._own, record.fingerprint), ""),
