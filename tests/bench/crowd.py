@@ -11,7 +11,7 @@ import aiohttp
 from redis.asyncio import Redis
 from vault.records import Records
 from verifier import jobs
-from verifier.index import index_key, marker_key
+from verifier.index import Index, index_key
 
 from tests.bench import figures
 from tests.bench.client import Client
@@ -137,8 +137,8 @@ async def _complete(world: World, redis: Redis, count: int, started: float) -> N
     wanted = {world.tenant(name)["id"]: share for name, share in shares(count).items()}
     while time.monotonic() < started + REBUILD_LIMIT_S:
         known = [await redis.zcard(index_key(tenant)) for tenant in wanted]
-        whole = await redis.exists(*map(marker_key, wanted)) == len(wanted)
-        if whole and all(one >= share for one, share in zip(known, wanted.values(), strict=True)):
+        whole = all([await Index(redis).is_whole(tenant) for tenant in wanted])
+        if whole and all(one > share for one, share in zip(known, wanted.values(), strict=True)):
             return
         await asyncio.sleep(0.1)
     raise SystemExit(f"only {sum(known)} of {count} bindings were listed after {REBUILD_LIMIT_S:.0f} s")

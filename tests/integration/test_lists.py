@@ -13,7 +13,8 @@ def published(driver: Driver) -> None:
     worker.kill()
     worker.start()
     with redis.Redis.from_url(driver.facts["redis_url"]) as server:
-        eventually(lambda: server.exists(f"sr:{{{driver.facts['tenants'][0]['id']}}}:index"))
+        listed = f"sr:{{{driver.facts['tenants'][0]['id']}}}:ids"
+        eventually(lambda: server.zscore(listed, "") is not None)
 
 
 def everything(driver: Driver, limit: int = 3, **filters: str) -> list[dict[str, Any]]:

@@ -43,6 +43,11 @@ async def test_the_names_of_everybody_come_tenant_by_tenant_in_messages_of_a_tho
     assert {tenant: names for tenant, names in seen if tenant in made} == made
 
 
+async def test_a_tenant_without_bindings_is_named(parts: Any, server: Any) -> None:
+    tenant = server.tenant()
+    assert (tenant, []) in [chunk async for chunk in parts.listing.names()]
+
+
 async def test_names_beyond_a_thousand_go_into_the_next_message(parts: Any) -> None:
     names = [f"{number:032x}" for number in range(2001)]
 

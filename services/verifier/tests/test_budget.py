@@ -285,16 +285,8 @@ async def test_while_the_address_is_shut_out_one_probe_each_quarter_of_a_minute_
 async def test_one_answer_to_a_probe_ends_it_for_everybody(redis: Redis) -> None:
     address = await _shut(redis)
     address.served = True
-    waiting = [
-        asyncio.create_task(_budget(redis, address).turn(Caller(tenant, str(number)), FAST))
-        for tenant in (TENANT, OTHER)
-        for number in range(5)
-    ]
-    await asyncio.sleep(0.05)
-    assert _done(waiting) == 0
-    await _give_up(waiting)
     await redis.pexpire(PROBE, 100)
-    calls = [_budget(redis, address).turn(Caller(tenant, "x" + tenant), FAST) for tenant in (TENANT, OTHER)]
+    calls = [_budget(redis, address).turn(Caller(tenant, "any"), FAST) for tenant in (TENANT, OTHER)]
     await asyncio.gather(*calls)
     assert address.asked == 2
     assert not await redis.exists(SHUT)

@@ -70,13 +70,11 @@ async def test_a_bind_is_begun_at_once_while_thousands_of_others_are_due(bench: 
     async with _working(bench.pool(slots=8, handler=slow)):
         while slow.now < 6:
             await asyncio.sleep(0.01)
-        waits = []
+        before = slow.done
         for _ in range(5):
-            started = time.monotonic()
             assert await bench.queue.wait(await bench.queue.put(Job(TENANT, secrets.token_hex(16), "bind")), 5)
-            waits.append(time.monotonic() - started)
+        assert slow.done - before < 5 + 20 * 6
         assert await bench.redis.xlen(BACKGROUND) <= 2 * 6
-    assert max(waits) < 1
     assert slow.most == 6
 
 
@@ -84,9 +82,8 @@ async def test_a_bind_is_verified_at_once_while_thousands_of_others_are_due(benc
     await _overdue(bench.redis, 5000)
     binding = bench.vault.bind(bench.exchange.named("unified-trader"))
     async with _working(bench.pool()):
-        started = time.monotonic()
         assert await bench.queue.wait(await bench.queue.put(Job(TENANT, binding.id, "bind")), 10)
-        assert time.monotonic() - started < 2
+        assert await bench.redis.zcard(DUE) > 4000
     assert bench.vault.records[binding.id].verdict.status == types.STATUS_CONNECTED
 
 

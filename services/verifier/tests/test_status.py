@@ -5,7 +5,9 @@ import re
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from common.clock import SystemClock
+from common.errors import Aborted
 from redis.asyncio import Redis
 from strongroom.types.v1.binding_pb2 import (
     ANSWER_NO,
@@ -20,7 +22,7 @@ from strongroom.types.v1.binding_pb2 import (
 )
 from strongroom.verifier.v1.verification_service_pb2 import Event
 from verifier.index import projection_key
-from verifier.status import Draft, Status
+from verifier.status import TRIES, Draft, Status
 
 TENANT = "t" * 26
 
@@ -104,6 +106,7 @@ MISFITS: list[dict[str, bytes]] = [
     {"revision": b"abc", "stale": b"0"},
     {"revision": b"2", "observation": b"\xff\xff"},
     {"revision": b"2", "started": b"soon"},
+    {"revision": b"2", "version": b"ABCDEF01"},
     {"revision": b"2", "observation": Observation(last_verified_at={"seconds": 1 << 62}).SerializeToString()},
 ]
 
@@ -213,3 +216,23 @@ async def test_what_was_told_long_ago_is_published_without_an_event(redis: Redis
     assert await status.publish([Draft(_binding(3, STATUS_REVOKED), tell=False)]) == [False]
     assert await _events(redis) == []
     assert (await status.read(TENANT, "a" * 32)).revision == 3
+
+
+class _Contended(Status):
+    """A status that finds so many times that another publication came between."""
+
+    def __init__(self, redis: Redis, left: int) -> None:
+        super().__init__(redis, SystemClock())
+        self.left = left
+
+    async def _attempt(self, drafts: Any) -> list[int]:
+        if not self.left:
+            return await super()._attempt(drafts)
+        self.left -= 1
+        return [-1] * len(drafts)
+
+
+async def test_a_publication_that_others_come_between_is_made_again_and_not_for_ever(redis: Redis) -> None:
+    assert await _Contended(redis, TRIES - 1).recorded(_binding(1))
+    with pytest.raises(Aborted):
+        await _Contended(redis, TRIES).recorded(_binding(2))

@@ -38,11 +38,12 @@ class Listing:
     async def names(self) -> AsyncIterator[tuple[str, list[str]]]:
         """Yield (tenant, up to CHUNK binding ids): tenant after tenant, ids in their order, revoked ones too.
 
-        An id may be without a record: a bind that never came to its end can leave its mark there.
+        A tenant without any comes once, with none. An id may be without a record: a bind that never came to its end
+        can leave its mark there.
         """
         for tenant in filter(TENANT_ID.fullmatch, await self._directory.tenants()):
             found = list(filter(BINDING_ID.fullmatch, await self._directory.names(tenant, "bindings")))
-            for start in range(0, len(found), CHUNK):
+            for start in range(0, max(1, len(found)), CHUNK):
                 yield tenant, found[start : start + CHUNK]
 
     async def many(self, tenant: str, names: Sequence[str]) -> list[Binding]:

@@ -11,9 +11,13 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from strongroom.types.v1.binding_pb2 import STATUS_REVOKED, STATUS_UNSPECIFIED, Binding, Status
 
+from verifier import status_scripts
+
 # How many ids of one subject are looked at for one page of a status; a page may then be short, and has a next one.
 SCANNED: Final = 1000
 TTL_S: Final = 90 * 86_400
+# Stands among the ids of all, before them, while they are whole: what is lost with them cannot say that they are there.
+WHOLE: Final = ""
 
 
 class Incomplete(Exception):
@@ -28,11 +32,6 @@ def projection_key(tenant: str, binding: str) -> str:
 def index_key(tenant: str, label: str | None = None) -> str:
     """Return the key of the ids of all the tenant's bindings, or of those with a label."""
     return f"sr:{{{tenant}}}:ids" if label is None else f"sr:{{{tenant}}}:ids:{label}"
-
-
-def marker_key(tenant: str) -> str:
-    """Return the key that says that the tenant's list is whole."""
-    return f"sr:{{{tenant}}}:index"
 
 
 def labels(binding: Binding) -> tuple[str, str]:
@@ -53,6 +52,7 @@ class Index:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._make = redis.register_script(status_scripts.WHOLE)
 
     async def page(
         self, tenant: str, status: Status.ValueType, subject: str, after: str, limit: int
@@ -69,13 +69,13 @@ class Index:
 
     async def _members(self, tenant: str, label: str | None, after: str, count: int) -> list[bytes]:
         async with self._redis.pipeline(transaction=False) as batch:
-            batch.exists(marker_key(tenant))
-            batch.zrange(index_key(tenant, label), f"({after}" if after else "-", "+", bylex=True, offset=0, num=count)
-            complete, members = await batch.execute(raise_on_error=False)
-        for answer in (complete, members):
+            batch.zscore(index_key(tenant), WHOLE)
+            batch.zrange(index_key(tenant, label), f"({after}", "+", bylex=True, offset=0, num=count)
+            whole, members = await batch.execute(raise_on_error=False)
+        for answer in (whole, members):
             if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
                 raise answer
-        if complete != 1 or not isinstance(members, list):
+        if not isinstance(whole, float) or not isinstance(members, list):
             raise Incomplete
         return members
 
@@ -91,16 +91,20 @@ class Index:
 
     async def between(self, tenant: str, after: str, last: str) -> list[str]:
         """Return the listed ids after `after`, up to and with `last`; an empty text is the beginning, or the end."""
-        low, high = f"({after}" if after else "-", f"[{last}" if last else "+"
+        high = f"[{last}" if last else "+"
         try:
-            members: Any = await self._redis.zrange(index_key(tenant), low, high, bylex=True)
+            members: Any = await self._redis.zrange(index_key(tenant), f"({after}", high, bylex=True)
         except ResponseError:
             return []
         return [member.decode("ascii", "replace") for member in members]
 
+    async def is_whole(self, tenant: str) -> bool:
+        """Tell whether the tenant's list lacks nothing."""
+        return (await self._scores(index_key(tenant), [WHOLE]))[0] is not None
+
     async def whole(self, tenant: str) -> None:
-        """Say that the tenant's list is whole."""
-        await self._redis.set(marker_key(tenant), "1", ex=TTL_S)
+        """Say that the tenant's list is whole; one without a member is."""
+        await self._make(keys=[index_key(tenant)], args=[WHOLE, TTL_S])
 
     async def _scores(self, key: str, names: Sequence[str]) -> list[Any]:
         """Return the scores of members, None for each that is missing and for all in a key of another type."""

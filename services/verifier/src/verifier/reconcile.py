@@ -51,7 +51,10 @@ class LockLost(Exception):
 
 @dataclass(slots=True)
 class Round:
-    """What one round has done so far. `soon` and `later` count what it planned in turn, new bindings apart."""
+    """What one round has done so far; `fresh` and `unseen` count what it planned in turn, new bindings apart.
+
+    `rebuilds` tells of the tenant it is at whether its list had been lost.
+    """
 
     full: bool
     total: int
@@ -61,6 +64,7 @@ class Round:
     forgotten: int = 0
     fresh: int = 0
     unseen: int = 0
+    rebuilds: bool = True
 
 
 class Reconciler:
@@ -112,7 +116,10 @@ class Reconciler:
         cursor = await self._cursor()
         full = cursor is not None or lost or await self._due()
         started = self._clock.monotonic()
-        found = [(tenant, names) async for tenant, names in self._vault.names()]
+        found = []
+        async for chunk in self._vault.names():
+            found.append(chunk)
+            await self._extend()
         state = Round(full, sum(len(names) for _, names in found))
         await self._walk(found, state, cursor)
         await self._vanished({tenant for tenant, _ in found}, state)
@@ -136,6 +143,8 @@ class Reconciler:
         """Go through all names in order, from the cursor on; say of each tenant at its end that its list is whole."""
         for place, (tenant, names) in enumerate(found):
             first = place == 0 or found[place - 1][0] != tenant
+            if first:
+                state.rebuilds = not await self._index.is_whole(tenant)
             last = place + 1 == len(found) or found[place + 1][0] != tenant
             after = "" if first else found[place - 1][1][-1]
             left = _beyond(tenant, names, cursor)
@@ -144,6 +153,7 @@ class Reconciler:
             for start in range(0, len(left), ABREAST * MANY):
                 await self._step(tenant, left[start : start + ABREAST * MANY], state)
             if last:
+                await self._extend()  # the lock goes with everything else that Redis loses
                 await self._index.whole(tenant)
 
     async def _step(self, tenant: str, names: Sequence[str], state: Round) -> None:
@@ -153,10 +163,13 @@ class Reconciler:
         for failure in (end for end in ends if end is not None):
             raise failure
         state.done += len(names)
-        if not await self._redis.eval(_EXTEND, 1, LOCK, self._token, LOCK_S):
-            raise LockLost
+        await self._extend()
         if state.full:
             await self._progress(tenant, names[-1], state)
+
+    async def _extend(self) -> None:
+        if not await self._redis.eval(_EXTEND, 1, LOCK, self._token, LOCK_S):
+            raise LockLost
 
     async def _suspects(self, tenant: str, names: Sequence[str]) -> list[str]:
         """Return the ids that are not listed, or are not planned as they should be."""
@@ -175,7 +188,7 @@ class Reconciler:
         due = dict(zip(names, await self._queue.due([f"{tenant}:{name}" for name in names]), strict=True))
         bindings = await self._vault.describe_many(tenant, names)
         drafts = [
-            self._draft(binding, outlines[binding.id])
+            self._draft(binding, outlines[binding.id], state)
             for binding in bindings
             if outlines[binding.id].revision != binding.revision or not listed[binding.id]
         ]
@@ -192,10 +205,11 @@ class Reconciler:
         await self._queue.plan(plans)
         state.planned += len(plans)
 
-    def _draft(self, binding: Binding, known: Outline) -> Draft:
+    def _draft(self, binding: Binding, known: Outline, state: Round) -> Draft:
+        """Tell what nobody was told; of what was lost with the list, watchers know, for their streams were reset."""
         age = self._clock.unix() - binding.updated_at.ToMilliseconds() / 1000
-        tell = binding.verdict.status != STATUS_REVOKED or known.revision >= 0 or age < TOLD_S
-        return Draft(binding, tell=tell, back=known.revision > binding.revision)
+        missed = not state.rebuilds and (binding.verdict.status != STATUS_REVOKED or age < TOLD_S)
+        return Draft(binding, tell=known.revision >= 0 or missed, back=known.revision > binding.revision)
 
     def _delay(self, binding: Binding, known: Outline, state: Round) -> float:
         """Return when to verify: soon, in turn, what has no verdict or no fresh observation; else in the interval."""

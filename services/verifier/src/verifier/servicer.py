@@ -10,7 +10,7 @@ from typing import Final
 
 from common import ids
 from common.clock import Clock
-from common.errors import InvalidArgument, NotFound, PermissionDenied, StrongroomError, Unavailable
+from common.errors import Aborted, InvalidArgument, NotFound, PermissionDenied, StrongroomError, Unavailable
 from common.events import EventHub, Reset
 from common.rpc.server import ServicerContext, authorization
 from common.tokens import Caller, TokenVerifier
@@ -72,7 +72,7 @@ class VerificationServicer(VerificationServiceServicer):
             raise NotFound()
         try:
             return messages.SubmitResponse(verified=await self._submit(binding, request.wait_seconds))
-        except (RedisError, OSError):
+        except (RedisError, OSError, Aborted):
             raise _unavailable() from None
 
     async def Get(self, request: messages.GetRequest, context: ServicerContext) -> messages.GetResponse:

@@ -3,6 +3,7 @@
 A projection never goes back to an older revision by itself. Everything here can be lost and is rebuilt from Vault.
 """
 
+import asyncio
 import re
 import secrets
 from collections.abc import Iterable, Sequence
@@ -25,8 +26,9 @@ from verifier.index import index_key, labels, projection_key
 
 TTL_S: Final = 90 * 86_400
 EVENTS_KEPT: Final = 10_000
-# How often a publication is made anew because another one came between.
+# How often a publication is made anew because another one came between, each time after up to so long.
 TRIES: Final = 8
+PAUSE_S: Final = 0.02
 # So many projections are read by one question.
 ABREAST: Final = 200
 _VERSION: Final = re.compile(rb"[0-9a-f]{8}")
@@ -113,7 +115,8 @@ class Status:
         Each is compared with what was published before, and written only if that still stands.
         """
         told, left = [False] * len(drafts), list(range(len(drafts)))
-        for _ in range(TRIES):
+        for tries in range(TRIES):
+            await asyncio.sleep(tries * PAUSE_S * secrets.randbelow(100) / 100)
             answers = await self._attempt([drafts[place] for place in left])
             for place, answer in zip(left, answers, strict=True):
                 told[place] = answer == 1

@@ -29,7 +29,7 @@ for i, kind in ipairs({'hash', 'stream', 'string', 'zset'}) do
   if redis.call('TYPE', KEYS[i]).ok ~= kind then redis.call('DEL', KEYS[i]) end
 end
 local known = redis.call('HMGET', KEYS[1], 'revision', 'version', 'status', 'subject')
-local version = known[2] and string.match(known[2], '^%x%x%x%x%x%x%x%x$') or ''
+local version = known[2] and string.match(known[2], '^' .. string.rep('[0-9a-f]', 8) .. '$') or ''
 if version ~= ARGV[1] then return -1 end
 if tonumber(ARGV[3]) < (tonumber(known[1] or '-1') or -1) and ARGV[17] == '0' then return 0 end
 redis.call('HSET', KEYS[1], 'revision', ARGV[3], 'version', ARGV[2], 'stale', ARGV[4], 'binding', ARGV[5],
@@ -70,3 +70,9 @@ if redis.call('TYPE', KEYS[2]).ok == 'zset' then redis.call('ZREM', KEYS[2], ARG
 return redis.call('DEL', KEYS[1])
 """
 )
+# KEYS index; ARGV the member that says that it is whole, ttl.
+WHOLE: Final = """
+if redis.call('TYPE', KEYS[1]).ok ~= 'zset' then redis.call('DEL', KEYS[1]) end
+redis.call('ZADD', KEYS[1], 0, ARGV[1])
+return redis.call('EXPIRE', KEYS[1], ARGV[2])
+"""
