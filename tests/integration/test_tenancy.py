@@ -94,7 +94,8 @@ async def sign(driver: Driver, binding_id: str, path: str = "/api/v3/account/inf
 
 def test_after_a_delete_was_answered_nothing_is_signed(driver: Driver) -> None:
     bound = driver.bind(driver.account()).json()
-    assert asyncio.run(sign(driver, bound["id"])).target == "/api/v3/account/info"
+    [signed] = asyncio.run(sign(driver, bound["id"])).signed
+    assert signed.target == "/api/v3/account/info"
     with driver.client() as http:
         assert http.delete(f"/v1/bindings/{bound['id']}").status_code == 204
         for _ in range(20):
