@@ -156,6 +156,8 @@ class SmallVault:
     async def enroll(self, tenant: str, binding: str, uid: str, environment: Any) -> EnrollResponse:
         if (await self.describe(tenant, binding)).verdict.status == STATUS_REVOKED:
             raise BindingRevoked()
+        if not uid:
+            return EnrollResponse(rules=self.rules)
         joined = self.enrolled.get(binding) != (uid, environment)
         self.enrolled[binding] = (uid, environment)
         key = self.credentials[binding].api_key

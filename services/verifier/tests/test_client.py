@@ -1,25 +1,17 @@
 """The wire: what was signed is what is sent, and answers of every make end as data or as one failure."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from common.clock import SystemClock
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from strongroom.types.v1.binding_pb2 import SCOPE_FUTURES, SCOPE_SPOT, Binding
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, Header, SignedRequest
-from verifier import verdict
-from verifier.bitget import probe
 from verifier.bitget.budget import Caller, LocalBudget
 from verifier.bitget.client import BitgetClient, open_session
 from verifier.bitget.codes import ExchangeFailure, Group
 from verifier.bitget.reach import Reach
-from verifier.enrolment import Enrolment
 
 Answer = Callable[[web.Request], web.StreamResponse]
 CALLER = Caller("t" * 26, "a" * 32)
@@ -118,56 +110,16 @@ async def test_a_number_and_both_names_of_the_text_are_read() -> None:
     assert "Apikey" not in str(refused.value)
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=12),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=6,
+@pytest.mark.parametrize(
+    "server_time", ["1e999", "-1e999", "1.5", '"banana"', "null", "[]", "{}", '"1e999"', "0", "true"]
 )
-FIELDS = ("userId", "parentId", "ips", "permType", "permissions", "authorities", "usdtEquity", "assets", "coin")
-ODD = st.dictionaries(st.sampled_from(FIELDS), JSON | st.lists(st.dictionaries(st.sampled_from(FIELDS), JSON)))
+async def test_an_odd_server_time_is_none(server_time: str) -> None:
+    body = f'{{"code": "00000", "requestTime": 1700000000000, "data": {{"serverTime": {server_time}}}}}'
 
+    async def sign(request: ExchangeRequest, demo: bool, offset_ms: int) -> tuple[SignedRequest, int]:
+        return SignedRequest(method="GET", target="/x"), 1_700_000_060_000
 
-class _Scripted:
-    """Reads whose answers are given: the first path may refuse, every other answers the same odd data."""
-
-    def __init__(self, info: Any, other: Any, classic: bool) -> None:
-        self.demo = False
-        self._info, self._other, self._classic = info, other, classic
-
-    async def get(self, path: str, *query: tuple[str, str]) -> Any:
-        if path == probe.UNIFIED_INFO and self._classic:
-            from verifier.bitget.codes import CODES
-
-            raise ExchangeFailure(CODES["40084"], f"GET {path}", "40084")
-        return self._info if path in (probe.UNIFIED_INFO, probe.CLASSIC_INFO) else self._other
-
-    async def once(self, path: str) -> Any:
-        return self._other
-
-    def known_as(self, uid: str) -> None:
-        assert isinstance(uid, str)
-
-
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(info=ODD, other=JSON | ODD | st.lists(ODD, max_size=3), classic=st.booleans())
-def test_no_shape_of_an_answer_breaks_a_verdict(info: Any, other: Any, classic: bool) -> None:
-    scopes = [SCOPE_SPOT, SCOPE_FUTURES]
-
-    async def run() -> None:
-        facts = await probe.probe(_Scripted(info, other, classic), set(scopes), 0)  # type: ignore[arg-type]
-        binding = Binding(scopes=scopes)
-        binding.verdict.CopyFrom(verdict.of_facts(binding, facts, Enrolment(), ("203.0.113.10",), 0.0))
-        assert binding.verdict.SerializeToString()
-        assert verdict.of_facts(binding, facts, Enrolment(), ("203.0.113.10",), 0.0) == binding.verdict
-
-    try:
-        asyncio.run(run())
-    except ExchangeFailure as failure:
-        assert failure.rule.group is Group.REPROBE  # noqa: PT017  the one way out: the data itself said "upgrading"
-
-
-async def test_null_instead_of_a_list_is_an_empty_wallet() -> None:
-    info = {"userId": "1", "authorities": ["stow", "coow", "cpow"]}
-    facts = await probe.probe(_Scripted(info, None, classic=True), {SCOPE_SPOT, SCOPE_FUTURES}, 0)  # type: ignore[arg-type]
-    assert facts.balances is not None
-    assert (facts.balances.total_usdt, facts.hiccup, facts.unread) == ("0", False, {})
+    async with _exchange(_text(body)) as (client, received):
+        assert "serverTime" in await client.get(CALLER, sign, "/x", (), demo=False)
+    assert [request.raw_path for request in received] == ["/x", "/api/v2/public/time"]
+    assert client.time.offset_ms == 0

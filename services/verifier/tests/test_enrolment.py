@@ -144,6 +144,17 @@ async def test_only_a_proven_account_is_enrolled(bench: Any) -> None:
     assert bench.vault.enrolled == {}
 
 
+async def test_the_rules_hold_for_a_key_that_may_not_tell_its_account(bench: Any) -> None:
+    bench.change("classic-trader", authorities=["coor", "coow", "cpor", "cpow"])
+    bench.vault.rules = TenantRules(errors=["unknown_permission"])
+    binding = bench.vault.bind(bench.exchange.named("classic-trader"), [types.SCOPE_FUTURES])
+    outcome = await bench.verify(binding)
+    verdict = _verdict(bench, binding)
+    assert (verdict.status, verdict.reason) == (types.STATUS_LIMITED, types.REASON_POLICY_VIOLATION)
+    assert (verdict.account.uid, verdict.account.keys_bound, outcome.also) == ("", 0, ())
+    assert bench.vault.enrolled == {}
+
+
 async def test_a_key_that_changes_its_account_is_disconnected_and_not_enrolled_there(bench: Any) -> None:
     binding = await _bound(bench)
     bench.change("unified-trader", uid="6000000001", permissions=["uta_mgt", "uta_trade", "withdraw"])

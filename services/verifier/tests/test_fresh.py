@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from common.clock import timestamp
 from strongroom.types.v1 import binding_pb2 as types
-from verifier.schedule import Schedule, age_s
+from verifier.schedule import Schedule
 
 UNKNOWN = "bg_" + "0" * 32
 
@@ -42,7 +42,7 @@ async def test_a_fresh_unknown_key_is_looked_at_four_more_times_before_it_is_rej
         assert [(note.code, note.severity) for note in seen.notes] == [("invalid_api_key", types.SEVERITY_INFO)]
         assert seen.notes[0].evidence.exchange_code == "40037"
         bench.clock.ahead += outcome.next_s
-        looks.append(age_s(binding, bench.clock.unix()))
+        looks.append(bench.clock.ahead)
     assert looks == pytest.approx([3, 8, 15, 25], abs=0.9)
     record = bench.vault.records[binding.id]
     assert (record.verdict.status, record.verdict.reason) == (types.STATUS_REJECTED, types.REASON_INVALID_API_KEY)
@@ -69,24 +69,45 @@ async def test_a_fresh_key_that_becomes_known_is_connected_at_the_next_look(benc
     assert await _told(bench) == [types.STATUS_PENDING, types.STATUS_CONNECTED]
 
 
-async def test_an_older_unknown_key_needs_one_confirming_look(bench: Any) -> None:
-    binding = _aged(bench, 300, api_key=UNKNOWN)
-    first = await bench.verify(binding)
-    assert (first.reply, first.next_s) == (False, 5)
-    bench.clock.ahead = 5
-    assert (await bench.verify(binding)).verified
-    assert bench.vault.records[binding.id].verdict.status == types.STATUS_REJECTED
+@pytest.mark.parametrize("off", [-7200, -100, -20, 20, 100, 7200])
+async def test_a_clock_that_is_off_that_of_the_vault_service_changes_no_look(bench: Any, off: float) -> None:
+    binding, looks = _aged(bench, 0, api_key=UNKNOWN), []
+    bench.clock.ahead = off
+    while not (outcome := await bench.verify(binding)).reply:
+        bench.clock.ahead += outcome.next_s
+        looks.append(bench.clock.ahead - off)
+    assert looks == pytest.approx([3, 8, 15, 25], abs=0.9)
+    assert 35 <= outcome.next_s <= 60
+
+
+async def test_a_credential_that_was_replaced_meanwhile_is_looked_at_from_the_beginning(bench: Any) -> None:
+    binding = _aged(bench, 0, api_key=UNKNOWN)
+    for ahead in (0, 3, 8, 15):
+        bench.clock.ahead = ahead
+        assert not (await bench.verify(binding)).reply
+    binding.credential.version = 2
+    bench.clock.ahead = 25
+    outcome = await bench.verify(binding)
+    assert not outcome.reply
+    assert outcome.next_s == pytest.approx(3, abs=0.1)
+
+
+async def test_a_clock_that_is_set_back_between_two_looks_puts_none_off(bench: Any) -> None:
+    binding = _aged(bench, 0, api_key=UNKNOWN)
+    await bench.verify(binding)
+    bench.clock.ahead = -3600
+    assert (await bench.verify(binding)).next_s == pytest.approx(3, abs=0.1)
 
 
 async def test_looking_early_and_often_neither_confirms_nor_puts_off(bench: Any) -> None:
     binding = _aged(bench, 300, api_key=UNKNOWN)
     await bench.verify(binding)
-    for ahead in (1, 2, 3):
+    for ahead in (0.5, 1, 2):
         bench.clock.ahead = ahead
         early = await bench.verify(binding)
         assert not early.reply
-        assert 0 < early.next_s <= 5 - ahead
-    bench.clock.ahead = 5
+        assert 0 < early.next_s <= 3 - ahead
+    bench.clock.ahead = 25
     assert (await bench.verify(binding)).verified
 
 
@@ -99,7 +120,7 @@ async def test_an_outage_between_two_looks_confirms_nothing_and_loses_nothing(be
     assert (outage.verified, outage.reply) == (False, True)
     assert (await _seen(bench, binding)).stale
     bench.exchange.faults.replace(())
-    bench.clock.ahead = 10
+    bench.clock.ahead = 26
     assert (await bench.verify(binding)).verified
     assert not (await _seen(bench, binding)).stale
 
@@ -185,5 +206,5 @@ def test_failures_back_off_from_two_seconds_to_an_hour_with_a_fifth_of_jitter() 
 
 def test_every_age_has_a_next_look() -> None:
     for tenth in range(1400):
-        binding = _binding(types.STATUS_PENDING, age=tenth / 10)
-        assert 0 < Schedule(86_400, _middle).after_refusal(binding, 1_700_000_000.0) <= 11
+        binding = _binding(types.STATUS_PENDING)
+        assert 0 < Schedule(86_400, _middle).after_refusal(binding, tenth / 10) <= 11

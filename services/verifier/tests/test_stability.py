@@ -141,3 +141,77 @@ async def test_a_mode_that_changes_between_two_calls_is_asked_anew_at_once(
     assert not (await bench.verify(binding)).verified
     assert (await bench.status.read(binding.tenant_id, binding.id)).observation.stale
     assert bench.vault.transitions == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "first", "then"),
+    [
+        ("40018", "Invalid IP: 203.0.113.10", "Invalid IP: 203.0.113.11 is not allowed"),
+        ("40018", "Invalid IP: 203.0.113.10", ""),
+        ("40009", "sign signature error", "Signature error"),
+        ("40012", "apikey/password is incorrect", "apikey/passphrase is incorrect"),
+        ("40199", "lead trader", "no rights for a lead trader"),
+    ],
+)
+async def test_a_refusal_in_other_words_is_the_same_refusal(bench: Any, code: str, first: str, then: str) -> None:
+    bench.exchange.limits.enforced = False
+    binding = bench.vault.bind(bench.exchange.named("unified-trader"))
+    bench.fault(kind="error", status=400, code=code, msg=first)
+    await bench.verify(binding)
+    before = await _recorded(bench, binding)
+    for words in (then, first, then):
+        bench.fault(kind="error", status=400, code=code, msg=words)
+        assert (await bench.verify(binding)).verified
+    assert (bench.vault.transitions, await _recorded(bench, binding)) == (1, before)
+    assert len(await bench.events()) == 1
+    bench.egress = ("203.0.113.10", "203.0.113.77")  # our own words follow what we publish
+    await bench.verify(binding)
+    assert bench.vault.transitions == (2 if code == "40018" else 1)
+
+
+async def test_an_address_that_we_have_not_published_is_another_matter_than_one_that_we_have(bench: Any) -> None:
+    bench.exchange.limits.enforced = False
+    binding = bench.vault.bind(bench.exchange.named("unified-trader"))
+    actors = []
+    for address in ("203.0.113.10", "198.51.100.7", "203.0.113.10"):
+        bench.fault(kind="error", status=400, code="40018", msg=f"Invalid IP: {address}")
+        await bench.verify(binding)
+        actors.append((await _recorded(bench, binding)).findings[0].actor)
+    assert actors == [types.ACTOR_CUSTOMER, types.ACTOR_OPERATOR, types.ACTOR_CUSTOMER]
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("unified-trader", ASSETS), ("classic-trader", FUTURES), ("classic-trader", "/api/v2/spot/account/info")],
+)
+async def test_a_permission_refused_in_other_words_is_no_change(bench: Any, name: str, path: str) -> None:
+    bench.exchange.limits.enforced = False
+    binding = bench.vault.bind(bench.exchange.named(name))
+    words = ("Incorrect permissions, need trade read permissions", "need futures_read permissions", "")
+    for said in (*words, *words):
+        bench.fault(kind="error", status=400, code="40014", msg=said, path=path)
+        assert (await bench.verify(binding)).verified
+    verdict = await _recorded(bench, binding)
+    assert bench.vault.transitions == 1
+    assert words[0] in {finding.evidence.exchange_message for finding in verdict.findings}
+    assert len(await bench.events()) == 1
+
+
+@pytest.mark.parametrize("name", ["unified-trader", "classic-trader"])
+async def test_the_spelling_of_tokens_is_no_change(bench: Any, name: str) -> None:
+    bench.exchange.limits.enforced = False
+    field, new = ("permissions", "uta_new") if name == "unified-trader" else ("authorities", "new_r")
+    known = list(getattr(bench.exchange.named(name), field))
+    bench.change(name, **{field: [*known, new]})
+    binding = bench.vault.bind(bench.exchange.named(name))
+    await bench.verify(binding)
+    before = await _recorded(bench, binding)
+    spelled = [*known, new.upper().replace("_", "-")]
+    for perm_type in ("underscore", "hyphen", "underscore"):
+        bench.change(name, **{field: spelled, "style": {"perm_type": perm_type}})
+        assert (await bench.verify(binding)).verified
+    assert (bench.vault.transitions, await _recorded(bench, binding)) == (1, before)
+    bench.change(name, **{field: [*spelled, "withdraw"]})
+    await bench.verify(binding)
+    assert bench.vault.transitions == 2
+    assert set(before.permissions.tokens) < set((await _recorded(bench, binding)).permissions.tokens)

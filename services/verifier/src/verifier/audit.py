@@ -154,6 +154,9 @@ def _unknown(facts: Facts) -> Iterator[Finding]:
         right = rights.READING[SCOPE_SPOT] if facts.mode == ACCOUNT_MODE_CLASSIC else rights.UNIFIED_READING
         detail = "The key may not read its own permissions, so nothing can be said about what else it may do."
         remedy = f"If you want to see them here: at Bitget edit this key and switch on {right}."
+        if facts.info_refused is None:
+            detail = "Bitget did not list the key's permissions, so nothing can be said about what else it may do."
+            remedy = "Nothing has to be done: they are asked for again at every verification."
         said = _said(facts.info_refused) if facts.info_refused else evidence
         yield findings.make("unknown_permission", said, detail=detail, remedy=remedy)
     elif unknown:

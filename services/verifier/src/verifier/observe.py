@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Final
 
 from common.clock import timestamp
-from strongroom.types.v1.binding_pb2 import Observation
+from strongroom.types.v1.binding_pb2 import Observation, Refusal
 
 from verifier import findings
 from verifier.bitget.codes import ExchangeFailure
@@ -40,7 +40,7 @@ def unanswered(before: Observation | None, failure: ExchangeFailure, egress: Col
     return observation
 
 
-def unconfirmed(before: Observation | None, code: str, failure: ExchangeFailure) -> Observation:
+def unconfirmed(before: Observation | None, code: str, failure: ExchangeFailure, refused: Refusal) -> Observation:
     """Return what was observed before, with the note `code` of a refusal that counts only when another look agrees."""
     observation = _copy(before)
     observation.ClearField("stale")
@@ -48,6 +48,7 @@ def unconfirmed(before: Observation | None, code: str, failure: ExchangeFailure)
     observation.ClearField("notes")
     evidence = findings.evidence(failure.endpoint, failure.code, failure.message)
     observation.notes.append(findings.note(code, evidence))
+    observation.refused.CopyFrom(refused)
     return observation
 
 

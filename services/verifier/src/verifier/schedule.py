@@ -19,9 +19,8 @@ FIRST_RETRY_S: Final = 2.0
 LONGEST_RETRY_S: Final = 3600.0
 HOUR_S: Final = 3600.0
 DAY_S: Final = 86_400.0
-# Bitget may refuse a key made seconds ago for about half a minute. While a key is fresh it is looked at when it has
-# reached these ages (s); a refusal counts at the last of them at the earliest, and one more look follows.
-FRESH_S: Final = 120.0
+# Bitget may refuse a key made seconds ago for about half a minute. A key that never worked is looked at so many seconds
+# after the first refusal; it counts at the last of these looks at the earliest, and one more follows.
 LOOKS_S: Final = (3.0, 8.0, 15.0, 25.0)
 LAST_LOOK_S: Final = (35.0, 60.0)
 # How long a refusal that needs another look waits for it.
@@ -40,17 +39,16 @@ class Schedule:
         """Return the delay after `attempt` failures in a row before this one: 2 s, 4 s, … up to an hour."""
         return min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(attempt, 20)) * self.uniform(0.8, 1.2)
 
-    def after_refusal(self, binding: Binding, now: float) -> float:
-        """Return the delay after a refusal at `now` (Unix seconds) that does not count yet."""
-        age = age_s(binding, now)
-        looks = [] if binding.proven else [look - age for look in LOOKS_S if look - age > SOON_S]
+    def after_refusal(self, binding: Binding, age_s: float) -> float:
+        """Return the delay after a refusal that does not count yet and was seen first so many seconds ago."""
+        looks = [] if binding.proven else [look - age_s for look in LOOKS_S if look - age_s > SOON_S]
         return looks[0] if looks else CONFIRM_S
 
     def after_verdict(self, binding: Binding, now: float, *, first: bool = False) -> float:
         """Return the delay after a verdict at `now` (Unix seconds), `first` if it is the binding's first one."""
         refused = binding.verdict.status in (STATUS_REJECTED, STATUS_DISCONNECTED)
         unknown = refused and binding.verdict.reason == REASON_INVALID_API_KEY
-        if unknown and first and age_s(binding, now) < FRESH_S:
+        if unknown and first:
             return self.uniform(*LAST_LOOK_S)
         recent = now - binding.updated_at.ToMilliseconds() / 1000 < DAY_S
         longest = min(HOUR_S, self._interval_s) if refused and recent else self._interval_s
@@ -60,9 +58,3 @@ class Schedule:
         """Return the delay, shortened so that a rotation that falls due meanwhile is told on the day."""
         left = binding.credential.rotate_by.ToMilliseconds() / 1000 - now
         return min(delay, left + SOON_S) if binding.credential.HasField("rotate_by") and left > 0 else delay
-
-
-def age_s(binding: Binding, now: float) -> float:
-    """Return the age of a binding's credential in seconds."""
-    stored = binding.credential.stored_at if binding.credential.HasField("stored_at") else binding.created_at
-    return now - stored.ToMilliseconds() / 1000

@@ -1,10 +1,11 @@
 """Own the judgement: what the exchange told, seen against what the binding asks for, becomes a Verdict.
 
 Pure: no clock, no network. An answer that says nothing definite about the key never comes here. The same answers give
-an equal verdict; where a read that can be done without failed for a passing reason, the last verdict stands in.
+an equal verdict, however Bitget words and spells them; where a read that can be done without failed for a passing
+reason, the last verdict stands in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from strongroom.types.v1.binding_pb2 import (
@@ -31,7 +32,7 @@ from strongroom.types.v1.binding_pb2 import (
 )
 
 from verifier import audit, findings, strategies
-from verifier.bitget import codes
+from verifier.bitget import codes, permissions
 from verifier.bitget.codes import ExchangeFailure
 from verifier.bitget.facts import Facts
 from verifier.enrolment import KEYS_LIMIT, Enrolment
@@ -39,6 +40,13 @@ from verifier.enrolment import KEYS_LIMIT, Enrolment
 
 def of_failure(binding: Binding, failure: ExchangeFailure, egress: Sequence[str]) -> Verdict:
     """Return the verdict on a key that the exchange refuses for a definite reason; what was proven before stays."""
+    reached = _of_failure(binding, failure, egress)
+    if not _alike(reached, binding.verdict):
+        return reached
+    return _of_failure(binding, failure.as_told(binding.verdict.findings), egress)
+
+
+def _of_failure(binding: Binding, failure: ExchangeFailure, egress: Sequence[str]) -> Verdict:
     reason, finding = failure.rule.reason, failure.finding(egress, clues(binding))
     if binding.proven and reason == REASON_INVALID_API_KEY:
         reason, finding = REASON_KEY_DELETED, findings.make("key_deleted", finding.evidence)
@@ -54,6 +62,13 @@ def of_another_account(binding: Binding, facts: Facts) -> Verdict:
 def of_facts(binding: Binding, facts: Facts, enrolment: Enrolment, egress: Sequence[str], now: float) -> Verdict:
     """Return the verdict on a key that works: connected, or limited by what a scope or a rule finds missing."""
     facts = _steady(facts, binding.verdict)
+    reached = _of_facts(binding, facts, enrolment, egress, now)
+    if not _alike(reached, binding.verdict):
+        return reached
+    return _of_facts(binding, _as_told(facts, binding.verdict.findings), enrolment, egress, now)
+
+
+def _of_facts(binding: Binding, facts: Facts, enrolment: Enrolment, egress: Sequence[str], now: float) -> Verdict:
     found = enrolment.ruled([*audit.of_key(binding, facts, egress, now), *enrolment.found])
     limited = any(finding.severity == SEVERITY_ERROR for finding in found)
     return Verdict(
@@ -101,8 +116,42 @@ def _refused(binding: Binding, reason: Reason.ValueType, finding: Finding) -> Ve
     return verdict
 
 
+def _alike(reached: Verdict, earlier: Verdict) -> bool:
+    """Tell whether two verdicts say the same in perhaps other words."""
+    return _outline(reached) == _outline(earlier)
+
+
+def _outline(verdict: Verdict) -> Verdict:
+    outline = Verdict()
+    outline.CopyFrom(verdict)
+    for finding in outline.findings:
+        for name in ("title", "detail", "remedy"):
+            finding.ClearField(name)
+        finding.evidence.ClearField("endpoint")
+        finding.evidence.ClearField("exchange_message")
+    return outline
+
+
+def _as_told(facts: Facts, told: Iterable[Finding]) -> Facts:
+    """Return the facts with refusals as they were told before."""
+    refused = {scope: failure.as_told(told) for scope, failure in facts.refused.items()}
+    return replace(facts, refused=refused, info_refused=facts.info_refused and facts.info_refused.as_told(told))
+
+
+def _spelled(now: Permissions, before: Permissions) -> Permissions:
+    """Return permissions with the tokens that were known before in the spelling that they had then."""
+    spelled = Permissions()
+    spelled.CopyFrom(now)
+    for name in ("tokens", "unknown_tokens"):
+        known = {permissions.word(token): token for token in getattr(before, name)}
+        tokens = {known.get(permissions.word(token), token) for token in getattr(now, name)}
+        spelled.ClearField(name)
+        getattr(spelled, name).extend(sorted(tokens))
+    return spelled
+
+
 def _steady(facts: Facts, earlier: Verdict) -> Facts:
-    """Return the facts with refusals of the last verdict where the same read could not be made this time."""
+    """Return the facts in the spelling of the last verdict, and with its refusals where a read could not be made."""
     kept = {
         scope: ExchangeFailure(
             codes.meaning(said.exchange_code, 400), endpoint, said.exchange_code, said.exchange_message
@@ -113,7 +162,8 @@ def _steady(facts: Facts, earlier: Verdict) -> Facts:
         and said.exchange_code
         and finding.code == "missing_permission"
     }
-    return replace(facts, refused={**kept, **facts.refused}) if kept else facts
+    spelled = _spelled(facts.permissions, earlier.permissions)
+    return replace(facts, permissions=spelled, refused={**kept, **facts.refused})
 
 
 def _reason(found: list[Finding]) -> Reason.ValueType:

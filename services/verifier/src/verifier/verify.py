@@ -87,8 +87,9 @@ class Verification:
         if failure and not confirmation.definite(failure):
             outcome, seen = self._again(job, verified=False), observe.unanswered(before, failure, self._egress)
         elif failure and not confirmation.counts(binding, failure, before, now):
+            refused = confirmation.refusal(binding, failure, before, now)
             outcome = self._look_again(binding, failure, before, now)
-            seen = observe.unconfirmed(before, confirmation.word(binding, failure), failure)
+            seen = observe.unconfirmed(before, confirmation.word(binding, failure), failure, refused)
         else:
             first, enrolled = binding.verdict.status == STATUS_PENDING, await self._enrolled(binding, answer)
             binding = await self._record(job, binding, answer, enrolled.enrolment)
@@ -117,9 +118,7 @@ class Verification:
         known = Enrolled(enrolment.remembered(binding.verdict))
         if isinstance(answer, ExchangeFailure) or verdict.another_account(binding, answer):
             return known
-        uid = verdict.account_id(binding, answer)
-        if not uid:
-            return known
+        uid = verdict.account_id(binding, answer)  # without one the vault service only tells the tenant's rules
         try:
             told = await self._vault.enroll(binding.tenant_id, binding.id, uid, answer.environment)
         except (BindingRevoked, NotFound):
@@ -159,7 +158,8 @@ class Verification:
         self, binding: Binding, failure: ExchangeFailure, before: Observation | None, now: float
     ) -> Outcome:
         """Plan the look that may confirm a refusal; one that is planned already is not put off by looking early."""
-        delay = confirmation.planned(binding, failure, before, now) or self._schedule.after_refusal(binding, now)
+        age_s = confirmation.age_s(confirmation.refusal(binding, failure, before, now), now)
+        delay = confirmation.planned(binding, failure, before, now) or self._schedule.after_refusal(binding, age_s)
         return Outcome(verified=False, next_s=delay, attempt=1, reply=False)
 
     def _planned(self, job: Job, binding: Binding, answer: Answer, enrolled: Enrolled, *, first: bool) -> Outcome:

@@ -3,10 +3,12 @@
 Bitget documents single IPv4 addresses only. Whatever else stands in a list is read, so that it can be told.
 """
 
+import re
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, Final
 
 LIST_LIMIT: Final = 200
+_ENTRY: Final = re.compile(r"[0-9A-Fa-f.:/ -]{1,100}")
 Address = IPv4Address | IPv6Address
 
 
@@ -46,6 +48,8 @@ def _within(address: Address, entry: str) -> bool:
 
 def _span(entry: str) -> tuple[Address, Address] | None:
     """Return the first and last address of an entry; None for what is none."""
+    if not _ENTRY.fullmatch(entry):
+        return None
     first, dash, last = (part.strip() for part in entry.partition("-"))
     if dash:
         low, high = _address(first), _address(last)

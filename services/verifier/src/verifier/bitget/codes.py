@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib.resources import files
@@ -18,6 +18,7 @@ from verifier.findings import Template
 OK: Final = "00000"
 _WORDS: Final = ("title", "detail", "remedy", "actor")
 _RIGHT: Final = re.compile(r"need ([A-Za-z0-9 _/,{}-]{1,80}?) permissions?", re.IGNORECASE)
+_ADDRESS: Final = re.compile(r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b")
 UNPUBLISHED: Final = "unpublished_address"
 
 
@@ -98,11 +99,26 @@ class ExchangeFailure(Exception):
         words = replace(words, **because.words) if because else words
         return words.fill(findings.evidence(self.endpoint, self.code, self.message), facts)
 
+    def as_told(self, told: Iterable[Finding]) -> "ExchangeFailure":
+        """Return the same refusal as it was told before, if it was: Bitget's words for one thing vary."""
+        same = [finding.evidence for finding in told if finding.evidence.exchange_code == self.code]
+        if not same or not self.code:
+            return self
+        said = next((evidence for evidence in same if evidence.endpoint == self.endpoint), same[0])
+        message = said.exchange_message
+        return ExchangeFailure(self.rule, said.endpoint, self.code, message, address_in(message))
+
     def unpublished(self, egress: Collection[str]) -> bool:
         """Tell whether the exchange saw us come from an address that customers cannot know of."""
         if not self.address or not egress or addresses.loopback((self.address,)):
             return False
         return self.address not in egress
+
+
+def address_in(message: str) -> str:
+    """Return the address that a refusal names, or nothing."""
+    found = _ADDRESS.search(message)
+    return found[0] if found else ""
 
 
 def named_right(message: str) -> str:

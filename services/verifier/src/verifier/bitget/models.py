@@ -33,7 +33,7 @@ def key_info(data: dict[str, Any], tokens_field: str) -> KeyInfo:
     return KeyInfo(
         uid=uid(data.get("userId")),
         parent_uid=uid(data.get("parentId")),
-        addresses=addresses.listed(data.get("ips")),
+        addresses=addresses.listed(data["ips"]) if "ips" in data else None,
         tokens=tokens(data.get(tokens_field)),
         perm_type=text(data.get("permType")),
     )

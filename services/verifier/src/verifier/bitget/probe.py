@@ -74,7 +74,7 @@ async def _account(reads: Reads, scopes: Scopes) -> Facts:
     """Ask as for a unified account; a refusal of the mode leads to the classic calls, any other is not a mode."""
     unread = None
     try:
-        info = models.key_info(_object(UNIFIED_INFO, await reads.get(UNIFIED_INFO)), "permissions")
+        info = _told_key(UNIFIED_INFO, await reads.get(UNIFIED_INFO), "permissions")
     except ExchangeFailure as failure:
         if failure.code in NOT_UNIFIED:
             return await _classic(reads, scopes)
@@ -119,7 +119,7 @@ async def _classic(reads: Reads, scopes: Scopes) -> Facts:
     refused: dict[int, ExchangeFailure] = {}
     untold = None
     try:
-        info = models.key_info(_object(CLASSIC_INFO, await reads.get(CLASSIC_INFO)), "authorities")
+        info = _told_key(CLASSIC_INFO, await reads.get(CLASSIC_INFO), "authorities")
     except ExchangeFailure as failure:
         if failure.rule.group is not Group.PERMISSION:
             raise
@@ -254,8 +254,9 @@ def _environment(reads: Reads) -> Environment.ValueType:
     return binding_pb2.ENVIRONMENT_DEMO if reads.demo else binding_pb2.ENVIRONMENT_LIVE
 
 
-def _object(path: str, data: Any) -> dict[str, Any]:
-    """Return an answer's object; one without any is an answer that could not be read."""
-    if not isinstance(data, dict):
+def _told_key(path: str, data: Any, tokens_field: str) -> KeyInfo:
+    """Return what an answer tells of the key; one that does not even say whose key it is could not be read."""
+    info = models.key_info(data, tokens_field) if isinstance(data, dict) else KeyInfo()
+    if not info.uid:
         raise ExchangeFailure(codes.UNREACHABLE, f"GET {path}")
-    return data
+    return info

@@ -17,7 +17,6 @@ from verifier.bitget.codes import ExchangeFailure, Group, Rule
 # What is left of this second's calls, despite its name.
 REMAINING: Final = "x-mbx-used-remain-limit"
 _CODE: Final = re.compile(r"[A-Za-z0-9_-]{1,16}")
-_ADDRESS: Final = re.compile(r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +61,7 @@ class Reply:
         if self.code == codes.OK:
             return self.body.get("data")
         message = relayable(self.body.get("msg", self.body.get("message")), self.sent)
-        address = _ADDRESS.search(message)
-        raise ExchangeFailure(self.rule, self.endpoint, self.code, message, address[0] if address else "")
+        raise ExchangeFailure(self.rule, self.endpoint, self.code, message, codes.address_in(message))
 
 
 def read(endpoint: str, status: int, content: bytes, remaining: str | None, sent: Sequence[str]) -> Reply:

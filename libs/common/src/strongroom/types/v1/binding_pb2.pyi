@@ -765,6 +765,7 @@ class Observation(_message.Message):
     LAST_VERIFIED_AT_FIELD_NUMBER: _builtins.int
     NEXT_VERIFICATION_AT_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
     stale: _builtins.bool
     """True while the exchange cannot be asked: the verdict keeps its last proven value."""
     @_builtins.property
@@ -781,6 +782,10 @@ class Observation(_message.Message):
     def notes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
         """What was noticed that says nothing about the key and changes no record, for example a clock that is off."""
 
+    @_builtins.property
+    def refused(self) -> Global___Refusal:
+        """The refusal that a note tells of and that counts only when further looks agree; unset when there is none."""
+
     def __init__(
         self,
         *,
@@ -790,11 +795,40 @@ class Observation(_message.Message):
         last_verified_at: _timestamp_pb2.Timestamp | None = ...,
         next_verification_at: _timestamp_pb2.Timestamp | None = ...,
         notes: _abc.Iterable[Global___Finding] | None = ...,
+        refused: Global___Refusal | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances", "last_verified_at", b"last_verified_at", "next_verification_at", b"next_verification_at", "stale_finding", b"stale_finding"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances", "last_verified_at", b"last_verified_at", "next_verification_at", b"next_verification_at", "refused", b"refused", "stale_finding", b"stale_finding"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances", "last_verified_at", b"last_verified_at", "next_verification_at", b"next_verification_at", "notes", b"notes", "stale", b"stale", "stale_finding", b"stale_finding"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances", "last_verified_at", b"last_verified_at", "next_verification_at", b"next_verification_at", "notes", b"notes", "refused", b"refused", "stale", b"stale", "stale_finding", b"stale_finding"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Observation: _TypeAlias = Observation  # noqa: Y015
+
+@_typing.final
+class Refusal(_message.Message):
+    """A refusal of a key that does not count yet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SINCE_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_VERSION_FIELD_NUMBER: _builtins.int
+    credential_version: _builtins.int
+    """Of which version of the credential."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """When it was seen first, by the verifier's clock."""
+
+    def __init__(
+        self,
+        *,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        credential_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential_version", b"credential_version", "since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Refusal: _TypeAlias = Refusal  # noqa: Y015

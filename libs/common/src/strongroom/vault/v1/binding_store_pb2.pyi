@@ -312,7 +312,7 @@ class EnrollRequest(_message.Message):
     binding_id: _builtins.str
     tenant_id: _builtins.str
     uid: _builtins.str
-    """The account's id at the exchange, as a signed answer told it."""
+    """The account's id at the exchange, as a signed answer told it; empty when none did, and only the rules are answered."""
     environment: _binding_pb2.Environment.ValueType
     def __init__(
         self,
