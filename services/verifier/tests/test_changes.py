@@ -83,11 +83,17 @@ def test_an_address_list_that_is_gone_a_new_credential_and_staleness_are_told() 
     assert told["ip_whitelist.addresses"] == (["203.0.113.10"], [])
     stale = Observation(stale=True, stale_finding={"code": "exchange_unavailable"}, notes=[{"code": "clock_skew"}])
     assert [(one.field, list(one.after)) for one in _between(_verdict(), _verdict(), stale)] == [
-        ("findings", ["clock_skew", "egress_ip_missing", "exchange_unavailable"]),
+        ("findings", ["egress_ip_missing", "exchange_unavailable"]),
         ("stale", ["true"]),
     ]
     old, new = (changes.facts(Binding(credential={"version": version}), None) for version in (1, 2))
     assert changes.between(old, new) == [Change(field="credential.version", before=["1"], after=["2"])]
+
+
+def test_what_was_only_noticed_is_no_change() -> None:
+    noted = Observation(notes=[{"code": "clock_skew"}, {"code": "invalid_api_key"}])
+    assert _between(_verdict(), _verdict(), noted) == []
+    assert changes.codes(_verdict(), noted) == ["egress_ip_missing"]
 
 
 def test_of_an_ended_binding_only_its_end_is_told() -> None:

@@ -80,6 +80,7 @@ async def test_a_clock_that_jumps_again_and_again_is_followed_at_once(bench: Any
         seen = (await bench.status.read(binding.tenant_id, binding.id)).observation
         assert abs(bench.client.time.offset_ms - seconds * 1000) < 500
         assert [note.code for note in seen.notes] == (["clock_skew"] if abs(seconds) > 5 else [])
+    assert len(await bench.events()) == 1
 
 
 async def test_a_jump_while_time_endpoint_and_answers_agree_with_us_is_no_reason_to_wait(bench: Any) -> None:

@@ -48,6 +48,7 @@ async def test_a_fresh_unknown_key_is_looked_at_four_more_times_before_it_is_rej
     assert (record.verdict.status, record.verdict.reason) == (types.STATUS_REJECTED, types.REASON_INVALID_API_KEY)
     assert not (await _seen(bench, binding)).notes
     assert bench.vault.transitions == 1
+    assert [event.status for event in await bench.events()] == [types.STATUS_PENDING, types.STATUS_REJECTED]
     assert 35 <= outcome.next_s <= 60
 
 

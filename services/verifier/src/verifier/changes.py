@@ -56,11 +56,11 @@ def facts(binding: Binding, observation: Observation | None) -> Facts:
 
 
 def codes(verdict: Verdict, observation: Observation | None) -> list[str]:
-    """Return the codes of all findings that a customer is shown, in the order of the resource."""
+    """Return the codes of the findings that events tell, in the order of the resource: its notes are none of them."""
     found = [finding.code for finding in verdict.findings]
     if observation is not None and observation.HasField("stale_finding"):
         found.append(observation.stale_finding.code)
-    return found + ([note.code for note in observation.notes] if observation is not None else [])
+    return found
 
 
 def _permissions(verdict: Verdict) -> Facts:
