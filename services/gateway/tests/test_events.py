@@ -159,6 +159,7 @@ CHANGES = [
 
 def test_an_event_tells_each_change_as_the_resource_shows_the_field(follow, events, tenant, until):
     changes = [pb.Change(field=field, before=before, after=after) for field, before, after, *_ in CHANGES]
+    changes.append(pb.Change(field="permissions.transfer", after=["unknown"]))  # which is how it was shown before
     with follow() as reader:
         events.publish(tenant, BINDING, 3, changes=changes)
         (event,) = until(lambda: reader.events)

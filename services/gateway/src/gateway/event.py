@@ -33,7 +33,7 @@ def data(sent: Event) -> Json:
         "reason": word(pb.Reason, sent.reason),
         "stale": sent.stale,
         "findings": list(sent.finding_codes),
-        "changes": [_change(one) for one in sent.changes],
+        "changes": [one for one in map(_change, sent.changes) if one["before"] != one["after"]],
         "revision": sent.revision,
         "occurred_at": rfc3339(sent.occurred_at),
     }
