@@ -87,6 +87,30 @@ async def test_a_bind_is_verified_at_once_while_thousands_of_others_are_due(benc
     assert bench.vault.records[binding.id].verdict.status == types.STATUS_CONNECTED
 
 
+class _Held:
+    """A handler whose jobs of one tenant do not end before they are let go."""
+
+    def __init__(self, queue: Queue, tenant: str) -> None:
+        self.queue, self.tenant, self.go, self.ended = queue, tenant, asyncio.Event(), 0
+
+    async def handle(self, delivery: Delivery, job: Job) -> None:
+        if job.tenant == self.tenant:
+            await self.go.wait()
+            self.ended += 1
+        await self.queue.finish(delivery, job, Outcome(verified=True), 2**50, time.time())
+
+
+async def test_a_bind_does_not_wait_for_all_that_another_tenant_has_asked_for(bench: Any) -> None:
+    held, queue = _Held(bench.queue, TENANT), bench.queue
+    async with _working(bench.pool(slots=8, handler=held)):
+        greedy = [await queue.put(Job(TENANT, secrets.token_hex(16), "request")) for _ in range(60)]
+        for _ in range(3):
+            assert await queue.wait(await queue.put(Job("u" * 26, secrets.token_hex(16), "bind")), 20)
+        assert held.ended == 0
+        held.go.set()
+        assert all(await asyncio.gather(*(queue.wait(entry, 30) for entry in greedy)))
+
+
 async def test_only_what_will_be_read_soon_is_moved(bench: Any) -> None:
     await bench.queue.prepare()
     await _overdue(bench.redis, 100)

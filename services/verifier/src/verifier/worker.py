@@ -4,6 +4,7 @@ A job that fails by a bug is left unacknowledged and comes again; after too many
 """
 
 import asyncio
+import math
 from typing import Final
 
 from common import logs
@@ -27,6 +28,8 @@ LOCK_WAIT_S: Final = 1.0
 ALSO_S: Final = (5.0, 30.0)
 # What nobody waits for may use so much of the slots.
 BACKGROUND_SHARE: Final = 3 / 4
+# Of those for what is asked for, one tenant may use so much.
+TENANT_SHARE: Final = 3 / 4
 SWEEP_S: Final = 0.25
 # Within the process's grace, with time left to answer and to close connections.
 DRAIN_S: Final = 8.0
@@ -95,7 +98,8 @@ class Handler:
 class Pool:
     """Run up to `slots` jobs that were asked for at once, and beside them a share of that of all others.
 
-    What is asked for never waits for a slot that other work holds. A silent worker keeps its jobs `lease_s` seconds.
+    What is asked for never waits for a slot that other work holds, nor behind all that one tenant has asked for: what
+    is beyond a tenant's share is put back for a moment. A silent worker keeps its jobs `lease_s` seconds.
     """
 
     def __init__(
@@ -113,6 +117,7 @@ class Pool:
         self._handler = handler
         self._lost = lost
         self._slots = {ASKED: slots, BACKGROUND: max(1, int(slots * BACKGROUND_SHARE))}
+        self._share = math.ceil(slots * TENANT_SHARE)
         self._lease_s = lease_s
         self._schedule = schedule
         self._clock = clock
@@ -189,8 +194,15 @@ class Pool:
             return
         if deliveries > DELIVERIES:
             await self._bury(delivery, "deliveries")
+        elif delivery.stream == ASKED and self._busy_for(delivery.fields) >= self._share:
+            await self._queue.give_back(delivery, job, self._clock.unix())
         else:
             self._running[delivery] = asyncio.create_task(self._guarded(delivery, job))
+
+    def _busy_for(self, fields: dict[bytes, bytes]) -> int:
+        """Return how many slots the tenant of a job has of those for what is asked for."""
+        held = (one for one in self._running if one.stream == ASKED)
+        return sum(one.fields[b"tenant"] == fields[b"tenant"] for one in held)
 
     async def _guarded(self, delivery: Delivery, job: Job) -> None:
         try:
