@@ -177,12 +177,24 @@ def test_no_list_is_told_as_no_list(ips: Any) -> None:
     assert not reached.ip_whitelist.bound
 
 
-@pytest.mark.parametrize("ips", [7, {"a": 1}, [7], "nonsense", "203.0.113.9-203.0.113.1", "203.0.113.1-2001:db8::1"])
+@pytest.mark.parametrize("ips", [7, {"a": 1}, [7], [{"ip": "203.0.113.10"}]])
 def test_a_list_of_an_unknown_shape_is_not_told_as_no_list(ips: Any) -> None:
     reached = judged(unified("uta_trade", "withdraw", ips=ips))
     assert not reached.HasField("ip_whitelist")
     codes = {finding.code for finding in reached.findings}
     assert not codes & {"ip_list_absent", "withdraw_without_ip_list", "egress_ip_missing", "ip_list_misuse"}
+
+
+@pytest.mark.parametrize(
+    "entry", ["nonsense", "*", "203.0.113.010", "203.0.113.9-203.0.113.1", "203.0.113.1-2001:db8::1"]
+)
+def test_an_entry_that_cannot_be_read_is_named_and_nobody_knows_what_it_lacks(entry: str) -> None:
+    reached = judged(unified("uta_trade", ips=f"{entry},203.0.113.10"))
+    assert list(reached.ip_whitelist.addresses) == sorted([entry, "203.0.113.10"])
+    assert (reached.ip_whitelist.bound, list(reached.ip_whitelist.missing)) == (True, [])
+    told = [finding.detail for finding in reached.findings if "ip" in finding.code.split("_")]
+    assert len(told) == 1
+    assert entry in told[0]
 
 
 def test_a_list_with_this_very_machine_lacks_nothing() -> None:

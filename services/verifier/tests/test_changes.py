@@ -44,7 +44,7 @@ CHANGED: list[tuple[str, dict[str, Any], list[str], list[str]]] = [
     ("account.mode", {"account": {"mode": types.ACCOUNT_MODE_UNIFIED}}, ["classic"], ["unified"]),
     ("account.keys_bound", {"account": {"keys_bound": 2}}, ["1"], ["2"]),
     ("account.keys_limit", {"account": {"keys_limit": 20}}, ["10"], ["20"]),
-    ("permissions.read", {"permissions": {"read": types.ANSWER_UNKNOWN}}, ["yes"], ["unknown"]),
+    ("permissions.read", {"permissions": {"read": types.ANSWER_UNKNOWN}}, ["yes"], []),
     ("permissions.withdraw", {"permissions": {"withdraw": types.ANSWER_YES}}, ["no"], ["yes"]),
     ("permissions.spot_trade", {"permissions": {"spot_trade": types.ANSWER_YES}}, [], ["yes"]),
     ("permissions.futures_trade", {"permissions": {"futures_trade": types.ANSWER_YES}}, [], ["yes"]),
@@ -88,6 +88,14 @@ def test_an_address_list_that_is_gone_a_new_credential_and_staleness_are_told() 
     ]
     old, new = (changes.facts(Binding(credential={"version": version}), None) for version in (1, 2))
     assert changes.between(old, new) == [Change(field="credential.version", before=["1"], after=["2"])]
+
+
+def test_a_right_that_is_not_known_is_like_one_that_was_never_told() -> None:
+    untold, unknown, known = (Verdict(permissions=rights) for rights in ({}, {"withdraw": 3}, {"withdraw": 2}))
+    assert unknown.permissions.withdraw == types.ANSWER_UNKNOWN
+    assert _between(untold, unknown, Observation()) == []
+    assert _between(unknown, known, Observation()) == [Change(field="permissions.withdraw", before=[], after=["no"])]
+    assert _between(known, unknown, Observation()) == [Change(field="permissions.withdraw", before=["no"], after=[])]
 
 
 def test_what_was_only_noticed_is_no_change() -> None:

@@ -50,9 +50,9 @@ def of_paste(binding: Binding) -> Iterator[Finding]:
 
 
 def absent(facts: Facts, egress: Sequence[str]) -> list[str]:
-    """Return the published addresses that a bound list lacks; none for a key that works from this very machine."""
+    """Return the published addresses that a bound list surely lacks; none for a key that works from this machine."""
     listed = facts.info.addresses
-    if not listed or addresses.loopback(listed):
+    if not listed or addresses.loopback(listed) or not addresses.readable(listed):
         return []
     return [address for address in egress if not addresses.covers(listed, address)]
 

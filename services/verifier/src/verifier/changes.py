@@ -65,7 +65,7 @@ def codes(verdict: Verdict, observation: Observation | None) -> list[str]:
 
 def _permissions(verdict: Verdict) -> Facts:
     permissions = verdict.permissions
-    found: Facts = {f"permissions.{right}": _word(types.Answer, getattr(permissions, right)) for right in RIGHTS}
+    found: Facts = {f"permissions.{right}": _answer(getattr(permissions, right)) for right in RIGHTS}
     found["permissions.tokens"] = _sorted(permissions.tokens)
     found["unknown_tokens"] = _sorted(permissions.unknown_tokens)
     return found
@@ -84,6 +84,11 @@ def _word(kind: Any, value: int) -> Values:
     """Return an enumeration's value as REST spells it: STATUS_CONNECTED is connected, and what is unset is nothing."""
     prefix: str = kind.Name(0).removesuffix("UNSPECIFIED")
     return (kind.Name(value).removeprefix(prefix).lower(),) if value in kind.values() and value else ()
+
+
+def _answer(value: int) -> Values:
+    """Return yes or no; what is not known is told like what was never asked."""
+    return () if value == types.ANSWER_UNKNOWN else _word(types.Answer, value)
 
 
 def _flag(value: bool) -> Values:

@@ -1,4 +1,4 @@
-"""Own a key's IP list: entries as the exchange shows them, single addresses, networks or ranges, and what they cover.
+"""Own a key's IP list: entries as the exchange shows them, what they cover, and which of them cannot be read.
 
 Bitget documents single IPv4 addresses only. Whatever else stands in a list is read, so that it can be told.
 """
@@ -8,20 +8,31 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, Final
 
 LIST_LIMIT: Final = 200
+_SHOWN: Final = re.compile(r"[!-~][ -~]{0,63}")
 _ENTRY: Final = re.compile(r"[0-9A-Fa-f.:/ -]{1,100}")
 Address = IPv4Address | IPv6Address
 
 
 def listed(value: Any) -> tuple[str, ...] | None:
-    """Return a list given as comma text, list or null, sorted; None when its shape is unknown, () for no list."""
+    """Return a list given as comma text, list or null, sorted; None when its shape is unknown, () for no list.
+
+    What is no short plain text stands as "?".
+    """
     if value is None:
         return ()
     if isinstance(value, str):
         value = value.split(",")
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+    if not isinstance(value, list):
         return None
-    entries = {item.strip() for item in value[:LIST_LIMIT] if item.strip()}
-    return tuple(sorted(entries)) if all(_span(entry) for entry in entries) else None
+    texts = [item.strip() for item in value[:LIST_LIMIT] if isinstance(item, str)]
+    if value and not texts:
+        return None
+    return tuple(sorted({text if _SHOWN.fullmatch(text) else "?" for text in texts if text}))
+
+
+def readable(entries: tuple[str, ...]) -> bool:
+    """Tell whether it is known what each entry covers."""
+    return all(map(_span, entries))
 
 
 def covers(entries: tuple[str, ...], address: str) -> bool:
