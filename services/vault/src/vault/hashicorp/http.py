@@ -22,6 +22,8 @@ from vault.store import Applied, NotApplied, Outcome, Unknown, Why, unavailable
 T = TypeVar("T")
 SEGMENT: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]+")
 TIMEOUT: Final = aiohttp.ClientTimeout(total=5, sock_connect=1)
+# A folder's names are decrypted one by one: 100,000 of them take the server several seconds.
+LIST_TIMEOUT: Final = aiohttp.ClientTimeout(total=60, sock_connect=1)
 CONNECTIONS: Final = 64
 OK: Final = range(200, 300)
 # Answers given before any work: a standby or too-stale node, a rate limit, a redirect to another node.
@@ -104,12 +106,15 @@ class VaultHttp:
     async def _send(self, method: str, path: str, token: Secret, body: dict[str, Any] | None) -> Answer | Lost:
         if self._session is None:
             raise Internal("session_closed")
-        if method == "LIST":
-            method, path = "GET", path + "?list=true"  # the same call with a method that every proxy knows
+        limit = TIMEOUT
+        if method == "LIST":  # the same call with a method that every proxy knows
+            method, path, limit = "GET", path + "?list=true", LIST_TIMEOUT
         url = URL(self._base + path, encoded=True)
         headers = {"X-Vault-Token": token.reveal(), "X-Vault-Request": "true"}
         try:
-            async with self._session.request(method, url, json=body, headers=headers, allow_redirects=False) as reply:
+            async with self._session.request(
+                method, url, json=body, headers=headers, allow_redirects=False, timeout=limit
+            ) as reply:
                 return _parsed(reply.status, await reply.read())
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             return Lost(sent=False)
