@@ -10,7 +10,7 @@ from common.errors import Unavailable
 from strongroom.types.v1 import binding_pb2 as types
 from verifier.index import Incomplete, Index, projection_key
 from verifier.jobs import DUE
-from verifier.reconcile import CURSOR, LOCK, RECENT, Reconciler
+from verifier.reconcile import CURSOR, LOCK, RECENT, REST, Reconciler
 
 TENANT = "t" * 26
 
@@ -109,6 +109,28 @@ async def test_only_one_worker_reconciles_at_a_time(bench: Any) -> None:
     await _reconciler(bench).run()
     assert await bench.redis.keys() == [LOCK.encode()]
     assert await bench.redis.get(LOCK) == b"another"
+
+
+async def test_a_vault_that_is_slow_to_tell_names_is_not_asked_for_them_every_minute(bench: Any) -> None:
+    reconciler, names, asked = _reconciler(bench), bench.vault.names, []
+
+    class Leaping(SystemClock):
+        def monotonic(self) -> float:
+            return super().monotonic() + 5.0 * len(asked)
+
+    async def slow() -> Any:
+        asked.append(1)
+        async for chunk in names():
+            yield chunk
+
+    bench.vault.names, reconciler._clock = slow, Leaping()
+    bench.vault.bind(bench.exchange.named("unified-trader"))
+    await reconciler.run()
+    await reconciler.run()
+    assert len(asked) == 1
+    assert 60 < await bench.redis.ttl(REST) <= 120
+    await reconciler.run(lost=True)
+    assert len(asked) == 2
 
 
 async def test_a_rebuild_spreads_its_verifications(bench: Any) -> None:

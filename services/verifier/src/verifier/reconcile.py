@@ -25,11 +25,15 @@ LOCK: Final = "sr:{reconcile}:lock"
 CURSOR: Final = "sr:{reconcile}:cursor"
 RECENT: Final = "sr:{reconcile}:recent"
 TENANTS: Final = "sr:{reconcile}:tenants"
+REST: Final = "sr:{reconcile}:rest"
 LOCK_S: Final = 60
 # An interrupted round is taken up where it was for so long, and a full one is not made again within as long.
 CURSOR_S: Final = 3600
 RECENT_S: Final = 600
 TENANTS_S: Final = 90 * 86_400
+# Where the names took Vault seconds to tell, all workers rest so many times as long before they ask again.
+REST_SHARE: Final = 20
+SHORT_REST_S: Final = 60
 FULL_S: Final = (5.0 * 3600, 7.0 * 3600)
 # So many reads of many records are under way at once: while one is written to Redis, the next comes from Vault.
 ABREAST: Final = 3
@@ -101,8 +105,10 @@ class Reconciler:
     async def run(self, *, lost: bool = False) -> None:
         """Make one round, a full one at first, from time to time, and when Redis has `lost` something.
 
-        Do nothing while another worker makes one. What ends early is taken up where it was.
+        Do nothing while another worker makes one or all rest. What ends early is taken up where it was.
         """
+        if not lost and await self._redis.exists(REST):
+            return
         if not await self._redis.set(LOCK, self._token, nx=True, ex=LOCK_S):
             return
         try:
@@ -120,6 +126,7 @@ class Reconciler:
         async for chunk in self._vault.names():
             found.append(chunk)
             await self._extend()
+        rest = int((self._clock.monotonic() - started) * REST_SHARE)
         state = Round(full, sum(len(names) for _, names in found))
         await self._walk(found, state, cursor)
         await self._vanished({tenant for tenant, _ in found}, state)
@@ -127,6 +134,8 @@ class Reconciler:
             self._full_at = self._clock.monotonic() + self._schedule.uniform(*FULL_S)
             await self._redis.set(RECENT, "1", ex=RECENT_S)
             await self._redis.delete(CURSOR)
+        if rest > SHORT_REST_S:
+            await self._redis.set(REST, "1", ex=rest)
         if full or state.restored or state.planned or state.forgotten:
             seconds = round((self._clock.monotonic() - started) * 1000, 1)
             logs.get().info(
