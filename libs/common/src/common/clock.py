@@ -2,9 +2,11 @@
 
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
+
+LAST_S: Final = 253_402_300_799  # the last second of the year 9999, which rounding may still reach
 
 
 class Clock(Protocol):
@@ -32,6 +34,11 @@ def timestamp(unix: float) -> Timestamp:
     value = Timestamp()
     value.FromMilliseconds(round(unix * 1000))
     return value
+
+
+def representable(value: Timestamp) -> bool:
+    """Tell whether a protobuf time, which anybody may have written, is one that `rfc3339` can tell: 1970 to 9999."""
+    return 0 <= value.seconds < LAST_S and 0 <= value.nanos < 1_000_000_000
 
 
 def rfc3339(value: Timestamp) -> str:

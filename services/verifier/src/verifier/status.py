@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from common import logs
-from common.clock import Clock, rfc3339, timestamp
+from common.clock import Clock, representable, timestamp
 from common.errors import Aborted
 from common.events import epoch_key, stream_key
 from google.protobuf.message import DecodeError
@@ -125,6 +125,10 @@ class Status:
                 return told
         raise Aborted()
 
+    async def begin(self, tenant: str) -> None:
+        """Give a tenant's events an epoch if they have none: those who watched one that was lost get a reset."""
+        await self._redis.set(epoch_key(tenant), secrets.token_hex(4), nx=True, ex=TTL_S)
+
     async def forget(self, tenant: str, binding: str) -> None:
         """Remove the projection of a binding that has no record, and its places in the indexes."""
         keys = [projection_key(tenant, binding), index_key(tenant)]
@@ -211,8 +215,8 @@ def _parsed(  # noqa: PLR0917  the fields of a projection, in their order
     moments = [seen.last_verified_at, seen.next_verification_at, seen.balances.as_of] if seen else []
     if record is not None:
         moments += [record.created_at, record.updated_at, record.credential.stored_at, record.credential.rotate_by]
-    for moment in moments:
-        rfc3339(moment)
+    if not all(map(representable, moments)):
+        raise ValueError("a time that cannot be told")
     return Known(
         revision=int(revision) if revision is not None else -1,
         stale=stale == b"1",
