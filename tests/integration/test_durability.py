@@ -94,7 +94,7 @@ def test_emptying_redis_loses_no_binding_and_no_state(driver: Driver) -> None:
                 assert now["findings"] == before["findings"]
             eventually(lambda: http.get(f"/v1/bindings/{kept['id']}").json()["balances"], 90)
         eventually(lambda: any(each["event"] == "reset" for each in stream.events), 90)
-        eventually(lambda: "connected" in stream.of(kept["id"]), 90)
+        assert stream.of(kept["id"]) == stream.of(limited["id"]) == []
     assert last is None
     stream.cut()
 

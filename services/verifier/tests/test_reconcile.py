@@ -1,5 +1,6 @@
 """Rebuilding what Redis lost: every projection and every plan comes back, once, and never all at the same moment."""
 
+import asyncio
 import secrets
 import time
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from common.clock import SystemClock, timestamp
 from common.errors import Unavailable
+from common.events import EventHub, Reset
 from strongroom.types.v1 import binding_pb2 as types
 from verifier.index import Incomplete, Index, projection_key
 from verifier.jobs import DUE
@@ -156,6 +158,24 @@ async def test_a_rebuild_writes_no_events_and_keeps_those_that_are_there(bench: 
     await _reconciler(bench).run(lost=True)
     assert [event.binding_id for event in await bench.events()] == [bindings[0].id]
     assert await bench.redis.zcard(DUE) == 300
+
+
+async def test_those_who_watch_get_a_reset_from_a_rebuild(bench: Any, wait_until: Any) -> None:
+    (binding,) = _records(bench, 1)
+    await bench.status.recorded(binding)
+    hub = EventHub(bench.redis)
+    watching = hub.subscribe(TENANT, None)
+    item = asyncio.ensure_future(anext(watching))
+
+    async def reading() -> bool:
+        return any(one["cmd"] == "xread" for one in await bench.redis.client_list())
+
+    await wait_until(reading)
+    await bench.redis.flushall()
+    await _reconciler(bench).run()
+    assert isinstance(await asyncio.wait_for(item, 20), Reset)
+    await watching.aclose()
+    await hub.close()
 
 
 async def test_what_was_lost_while_the_list_was_whole_is_told(bench: Any) -> None:

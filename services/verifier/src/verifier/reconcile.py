@@ -154,6 +154,8 @@ class Reconciler:
             first = place == 0 or found[place - 1][0] != tenant
             if first:
                 state.rebuilds = not await self._index.is_whole(tenant)
+                if state.rebuilds:
+                    await self._status.begin(tenant)
             last = place + 1 == len(found) or found[place + 1][0] != tenant
             after = "" if first else found[place - 1][1][-1]
             left = _beyond(tenant, names, cursor)
