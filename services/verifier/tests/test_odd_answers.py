@@ -191,6 +191,12 @@ async def test_an_answer_that_does_not_say_whose_key_it_is_says_nothing(data: st
     assert refused.value.rule.group is Group.TRANSIENT
 
 
+async def test_an_account_under_its_other_name_is_told_too() -> None:
+    odd = [((probe.UNIFIED_INFO, ()), '{"uid": 5000000001, "permissions": ["uta_trade"], "permType": "read_only"}')]
+    facts = await probe.probe(_Told(odd, unified=True), set(SCOPES), 0)  # type: ignore[arg-type]
+    assert facts.info.uid == "5000000001"
+
+
 async def test_null_instead_of_a_list_is_an_empty_wallet() -> None:
     odd = [((path, ()), "null") for path in (probe.CLASSIC_SPOT, probe.CLASSIC_FUTURES, probe.CLASSIC_OVERVIEW)]
     facts = await probe.probe(_Told(odd, unified=False), set(SCOPES), 0)  # type: ignore[arg-type]

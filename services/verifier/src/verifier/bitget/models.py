@@ -31,7 +31,7 @@ class KeyInfo:
 def key_info(data: dict[str, Any], tokens_field: str) -> KeyInfo:
     """Read an account-info answer; `tokens_field` is `permissions` (unified) or `authorities` (classic)."""
     return KeyInfo(
-        uid=uid(data.get("userId")),
+        uid=uid(data.get("userId")) or uid(data.get("uid")),  # "uid" is what the account's settings call it
         parent_uid=uid(data.get("parentId")),
         addresses=addresses.listed(data["ips"]) if "ips" in data else None,
         tokens=tokens(data.get(tokens_field)),
