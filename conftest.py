@@ -1,6 +1,11 @@
-"""The one option of the whole suite: which servers the integration tests run on."""
+"""What the whole suite shares: which servers the integration tests run on, and how a test hears what is logged."""
+
+from collections.abc import Iterator, MutableMapping
+from typing import Any
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,3 +30,13 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             "--servers containers needs a Docker engine, and none answers: start one, or leave the option out"
         ) from None
+
+
+@pytest.fixture
+def logged() -> Iterator[list[MutableMapping[str, Any]]]:
+    """What this process logs during the test, of every level, whatever a test before this one has configured."""
+    before = structlog.get_config()
+    structlog.reset_defaults()
+    with capture_logs() as entries:
+        yield entries
+    structlog.configure(**before)

@@ -82,16 +82,16 @@ async def test_an_enrolment_that_changes_nothing_only_reads(
 
 
 async def test_a_key_of_another_tenant_is_told_as_a_yes_and_alarmed_by_ids_alone(
-    parts: Any, actor: Actor, bind: Any, server: Any, wanted: Wanted, capsys: pytest.CaptureFixture[str]
+    parts: Any, actor: Actor, bind: Any, server: Any, wanted: Wanted, logged: list[Any]
 ) -> None:
     other = Actor(server.tenant(), "worker")
     mine, theirs = [await bind(who, api_key="bg_shared_by_two") for who in (actor, other)]
     first = await parts.enrolments.enroll(other, theirs.id, UID, LIVE)
-    assert "key_bound_elsewhere" not in capsys.readouterr().out
+    assert not [entry for entry in logged if entry["event"] == "key_bound_elsewhere"]
     told = await parts.enrolments.enroll(actor, mine.id, UID, LIVE)
-    said = [line for line in capsys.readouterr().out.splitlines() if "key_bound_elsewhere" in line]
-    assert len(said) == 1
-    assert "bg_shared_by_two" not in said[0]
+    (said,) = [entry for entry in logged if entry["event"] == "key_bound_elsewhere"]
+    assert "bg_shared_by_two" not in str(said)
+    assert other.tenant not in str(said)
     assert (first.bound_elsewhere, told.bound_elsewhere) == (False, True)
     assert (told.siblings, told.keys_bound) == ((), 1), "of the other tenant nothing else is told"
     assert await members(parts, actor.tenant) == {mine.id: "live"}

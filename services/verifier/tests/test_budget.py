@@ -15,7 +15,6 @@ from common import redis as connections
 from common.clock import SystemClock
 from redis.asyncio import Redis
 from simulator import config
-from structlog.testing import capture_logs
 from verifier.bitget import limits
 from verifier.bitget.budget import BURST, CALLS_PER_MINUTE, DOUBT_S, PRIORITY_BURST, Caller, Held, LocalBudget
 from verifier.bitget.client import open_session
@@ -262,12 +261,15 @@ async def test_an_accounts_own_codes_never_lead_to_a_question_about_the_address(
 async def _shut(redis: Redis) -> _Address:
     """Shut our address out; every budget that knows it may be told that it is served again."""
     address = _Address(served=False)
-    with capture_logs() as logged:
-        for number in range(3):
-            await _budget(redis, address).refused(Caller(TENANT, str(number)), FAST, address=True)
-    assert [entry["event"] for entry in logged] == ["address_shut_out"]
+    for number in range(3):
+        await _budget(redis, address).refused(Caller(TENANT, str(number)), FAST, address=True)
     assert address.asked == 1
     return address
+
+
+async def test_an_address_that_is_shut_out_is_told_once(redis: Redis, logged: list[Any]) -> None:
+    await _shut(redis)
+    assert [entry["event"] for entry in logged] == ["address_shut_out"]
 
 
 async def test_while_the_address_is_shut_out_one_probe_each_quarter_of_a_minute_is_all_that_goes(redis: Redis) -> None:

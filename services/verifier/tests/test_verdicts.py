@@ -57,14 +57,14 @@ async def test_an_address_that_is_not_listed_is_named_with_those_to_add(bench: A
     assert "203.0.113.10, 203.0.113.11" in verdict.findings[0].remedy
 
 
-async def test_an_address_of_ours_that_is_not_published_is_ours_to_fix(bench: Any, capsys: Any) -> None:
+async def test_an_address_of_ours_that_is_not_published_is_ours_to_fix(bench: Any, logged: list[Any]) -> None:
     bench.change("unified-other-ip", seen_ip="192.0.2.77")
     verdict = await bench.verdict("unified-other-ip")
     assert _words(verdict) == ("rejected", "ip_not_whitelisted")
     assert verdict.findings[0].actor == types.ACTOR_OPERATOR
     assert "192.0.2.77" in verdict.findings[0].detail
     assert "203.0.113.10, 203.0.113.11" in verdict.findings[0].detail
-    assert "egress_unpublished" in capsys.readouterr().out
+    assert "egress_unpublished" in [entry["event"] for entry in logged]
 
 
 async def test_what_was_pasted_explains_a_refusal(bench: Any) -> None:
