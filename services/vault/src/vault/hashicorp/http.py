@@ -21,7 +21,8 @@ from vault.store import Applied, NotApplied, Outcome, Unknown, Why, unavailable
 
 T = TypeVar("T")
 SEGMENT: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]+")
-TIMEOUT: Final = aiohttp.ClientTimeout(total=5, sock_connect=1)
+# A server that says nothing for 5 s is given up; waiting for a free connection is not its silence.
+TIMEOUT: Final = aiohttp.ClientTimeout(total=12, sock_connect=1, sock_read=5)
 # A folder's names are decrypted one by one: 100,000 of them take the server several seconds.
 LIST_TIMEOUT: Final = aiohttp.ClientTimeout(total=60, sock_connect=1)
 CONNECTIONS: Final = 64
