@@ -33,6 +33,11 @@ class ExchangeLog:
         self._url = control_url + "/requests"
         self._after = 0
 
+    async def begin(self) -> None:
+        """Leave out what the exchange has received so far."""
+        async with self._session.get(self._url, params={"after": self._after}) as answer:
+            self._after = (await answer.json())["received"]
+
     async def follow(self) -> None:
         """Read on until cancelled."""
         while True:

@@ -59,6 +59,7 @@ class Drill:
         found = Evidence(before, await self._records(before), self._seen, self._log)
         self._seen.status = {name: binding["status"] for name, binding in before.items()}
         self._world.control("DELETE", "/stats")
+        await self._log.begin()
         duties = [asyncio.create_task(self._watch(client)) for client in self._clients]
         duties += [asyncio.create_task(self._log.follow()), asyncio.create_task(self._minutes())]
         found.began = time.time()

@@ -46,6 +46,7 @@ def test_an_invented_record_is_found_again_by_its_number() -> None:
     assert "secret" not in str(stored(made))
 
 
+@pytest.mark.drill
 @pytest.mark.timeout(300)
 def test_a_short_run_measures_everything(tmp_path: Path) -> None:
     rows = verify.measure(tmp_path, verify.parsed(["--short"]))

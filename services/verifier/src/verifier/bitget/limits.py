@@ -12,7 +12,7 @@ from typing import Final
 COLUMNS: Final = ["method", "path", "per_second", "scope"]
 SCOPES: Final = frozenset(("uid", "ip"))
 # Spacings are drawn a little wide: a call that was let go may take longer on its way than the one after it.
-SECOND_S: Final = 1.2
+SECOND_S: Final = 1.5
 _PATH: Final = re.compile(r"/api/v[23](/[A-Za-z0-9_.-]+)+")
 
 
