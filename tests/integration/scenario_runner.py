@@ -19,7 +19,7 @@ from simulator.pasting import Credential, created, pasted
 from simulator.scenarios import Book, Expectation, Scenario, Step
 
 WAIT_S = 30  # the longest that a caller may ask to wait for a verdict
-PATIENCE_S = 35.0
+PATIENCE_S = 45.0
 EVENT_S = 5.0
 UNKNOWN_S = 1.5  # beyond the second in which the exchange counts
 Json = dict[str, Any]

@@ -20,8 +20,9 @@ LONGEST_RETRY_S: Final = 3600.0
 HOUR_S: Final = 3600.0
 DAY_S: Final = 86_400.0
 # Bitget may refuse a key made seconds ago for about half a minute. A key that never worked is looked at so many seconds
-# after the first refusal; it counts at the last of these looks at the earliest, and one more follows.
-LOOKS_S: Final = (2.0, 6.0, 11.0, 17.0)
+# after the first refusal; it counts at the last of these looks at the earliest, and one more follows. Whoever pastes
+# three values has needed some seconds for it: the key is older than half a minute then, and `Prefer: wait=30` hears it.
+LOOKS_S: Final = (2.0, 6.0, 12.0, 20.0, 28.0)
 LAST_LOOK_S: Final = (35.0, 60.0)
 # How long a refusal that needs another look waits for it.
 CONFIRM_S: Final = 5.0
