@@ -1,9 +1,11 @@
 """One real OpenBao for the whole run, a fresh tenant for each test, and the service's parts on them."""
 
 import asyncio
+import base64
 import contextlib
 import functools
 import itertools
+import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -20,7 +22,10 @@ from cli.openbao import OpenBao
 from cli.processes import free_port
 from common.clock import SystemClock
 from common.secret import Secret
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -178,7 +183,7 @@ class Maker:
         audit = AuditLog(audit_file, self.clock)
         audit.start()
         documents, own, keys, directory = KeyValue(http), OwnKeyValue(http), Transit(http), VaultDirectory(http)
-        bindings = Bindings(documents, keys, audit, self.clock, steps)
+        bindings = Bindings(documents, own, keys, audit, self.clock, steps=steps)
         parts = Parts(
             http,
             documents,
@@ -241,6 +246,19 @@ def bind_request(idempotency_key: str = "", **credential: Any) -> BindRequest:
 @pytest.fixture
 def request_of() -> Callable[..., BindRequest]:
     return bind_request
+
+
+@pytest.fixture
+def sealed_request_of(parts: Parts) -> Callable[..., Any]:
+    """Return a maker of sealed bind requests with a new key; awaited, for it asks for the wrapping key."""
+
+    async def make_one(idempotency_key: str = "") -> BindRequest:
+        key = serialization.load_pem_public_key((await parts.bindings.wrapping_key()).pem.encode())
+        aes, oaep = os.urandom(32), padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+        wrapped = key.encrypt(aes, oaep) + aes_key_wrap_with_padding(aes, secrets.token_hex(32).encode())  # type: ignore[union-attr]
+        return bind_request(idempotency_key, secret_key="", wrapped_secret=base64.b64encode(wrapped).decode())
+
+    return make_one
 
 
 @pytest.fixture

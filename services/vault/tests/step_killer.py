@@ -19,7 +19,7 @@ from vault.asked import asked
 from vault.audit import AuditLog
 from vault.bindings import Bindings
 from vault.hashicorp.http import VaultHttp
-from vault.hashicorp.kv import KeyValue
+from vault.hashicorp.kv import KeyValue, OwnKeyValue
 from vault.hashicorp.login import Connection, Logins
 from vault.hashicorp.transit import Transit
 
@@ -41,7 +41,7 @@ async def act(order: dict[str, Any], url: str, login_key: Path, audit_file: Path
     audit = AuditLog(audit_file, clock)
     audit.start()
     async with VaultHttp(connection, Logins(connection, login_key, clock)) as http:
-        bindings = Bindings(KeyValue(http), Transit(http), audit, clock, DieAt(order["step"]))
+        bindings = Bindings(KeyValue(http), OwnKeyValue(http), Transit(http), audit, clock, steps=DieAt(order["step"]))
         if "revoke" in order:
             await bindings.revoke(actor, order["revoke"])
         else:

@@ -93,6 +93,8 @@ DENIED_TO_ALL = [
     ("POST", "strongroom/data/tenants/{tenant}", {"data": {}, "options": {"cas": 1}}),
     ("POST", "strongroom/metadata/holders/" + FINGERPRINT, {}),
     ("LIST", "strongroom/metadata/holders", {}),
+    ("POST", "strongroom/metadata/sealed/" + FINGERPRINT, {}),
+    ("LIST", "strongroom/metadata/sealed", {}),
     ("LIST", "strongroom/metadata/accounts/{tenant}", {}),
     ("POST", "transit/keys/strongroom-fingerprint/config", {"deletion_allowed": True}),
     ("GET", "transit/export/hmac-key/strongroom-fingerprint", {}),
@@ -139,8 +141,9 @@ async def test_the_service_and_the_reconciler_may_neither_sign_nor_read_for_a_te
     client.adapter.close()
 
 
-async def test_only_the_service_reads_and_writes_who_holds_a_key(server: Any, tenant: str) -> None:
-    path, body = f"strongroom/data/holders/{FINGERPRINT}", {"data": {"holders": []}, "options": {"cas": 0}}
+@pytest.mark.parametrize("collection", ["holders", "sealed"])
+async def test_only_the_service_reads_and_writes_who_holds_a_key(server: Any, tenant: str, collection: str) -> None:
+    path, body = f"strongroom/data/{collection}/{FINGERPRINT}", {"data": {}, "options": {"cas": 0}}
     for role in (RECONCILER, tenant_role(tenant)):
         client = await as_role(server, role)
         assert refused(client, "GET", path)

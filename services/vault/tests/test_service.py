@@ -1,6 +1,7 @@
 """The whole process over loopback mTLS: who may call, for which tenant, and what bind, sign and revoke answer."""
 
 import base64
+import hashlib
 import json
 import secrets
 import signal
@@ -28,6 +29,7 @@ from common.errors import (
 )
 from common.rpc.client import call, channel, stream
 from common.rpc.tls import Identity
+from cryptography.hazmat.primitives import serialization
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from strongroom.types.v1.binding_pb2 import (
     ENVIRONMENT_LIVE,
@@ -357,3 +359,15 @@ def test_it_does_not_start_with_a_right_too_many_or_too_few(server: Any, tmp_pat
             assert line in ended.stderr
     finally:
         server.admin.sys.create_or_update_policy(name, policy)
+
+
+async def test_the_wrapping_key_is_told_to_a_caller_with_a_token_and_its_fingerprint_is_that_of_its_der(
+    world: World, connect: Any, tenant: str
+) -> None:
+    store = BindingStoreStub(connect("gateway"))
+    told = await call(store.WrappingKey, pb.WrappingKeyRequest(), timeout_s=5, authorization=bearer(world, tenant))
+    key = serialization.load_pem_public_key(told.public_key.encode())
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    assert (key.key_size, told.fingerprint) == (4096, hashlib.sha256(der).hexdigest())  # type: ignore[union-attr]
+    with pytest.raises(Unauthenticated):
+        await call(store.WrappingKey, pb.WrappingKeyRequest(), timeout_s=5)

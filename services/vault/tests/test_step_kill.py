@@ -64,7 +64,8 @@ async def killed_bind(kill: Killer, parts: Any, actor: Actor, request: BindReque
     assert kill(actor.tenant, step, bind=json_format.MessageToDict(request)) == 137
     committed = step == "bind.recorded"
     if committed:
-        assert (await parts.bindings.records.load(actor.tenant, wanted.binding_id)).binding.revision == 1
+        first = 2 if wanted.sealed else 1  # the slot of a sealed bind is claimed before
+        assert (await parts.bindings.records.load(actor.tenant, wanted.binding_id)).binding.revision == first
     else:
         with pytest.raises(NotFound):
             await parts.bindings.records.load(actor.tenant, wanted.binding_id)
@@ -107,6 +108,26 @@ async def test_a_bind_killed_at_a_step_is_completed_by_a_repeat(
         await killed_bind(kill, parts, actor, request_of(), step)
 
 
+@pytest.mark.parametrize("step", steps.SEALED_BIND)
+async def test_a_sealed_bind_killed_at_a_step_is_completed_by_a_repeat(
+    kill: Killer, parts: Any, actor: Actor, sealed_request_of: Any, step: str
+) -> None:
+    for _ in range(SHORT):
+        await killed_bind(kill, parts, actor, await sealed_request_of(), step)
+
+
+async def test_another_ciphertext_under_the_key_of_a_killed_sealed_bind_is_refused(
+    kill: Killer, parts: Any, actor: Actor, sealed_request_of: Any
+) -> None:
+    request, other = await sealed_request_of(), await sealed_request_of()
+    assert kill(actor.tenant, "bind.sealed", bind=json_format.MessageToDict(request)) == 137
+    other.idempotency_key = request.idempotency_key
+    with pytest.raises(Exception, match="idempotency_key_reused"):
+        await parts.bindings.bind(actor, asked(actor.tenant, other))
+    assert not await parts.keys.exists(actor.tenant, asked(actor.tenant, request).binding_id)
+    assert (await parts.bindings.bind(actor, asked(actor.tenant, request)))[1]
+
+
 @pytest.mark.parametrize("step", steps.REVOKE)
 async def test_a_revocation_killed_at_a_step_is_completed_by_a_repeat_or_the_reconciler(
     kill: Killer, make: Any, parts: Any, actor: Actor, request_of: Request, step: str
@@ -145,6 +166,16 @@ async def test_the_audit_file_of_killed_processes_keeps_its_chain(
     assert kill(actor.tenant, "bind.stored", bind=json_format.MessageToDict(request_of())) == 137
     assert kill(actor.tenant, "never", bind=json_format.MessageToDict(request_of())) == 0
     assert audit.check(kill.audit_file) == before + 3  # two intents, one outcome
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("step", steps.SEALED_BIND)
+async def test_forty_kills_at_each_step_of_a_sealed_bind(
+    kill: Killer, parts: Any, actor: Actor, sealed_request_of: Any, step: str
+) -> None:
+    for _ in range(LONG):
+        await killed_bind(kill, parts, actor, await sealed_request_of(), step)
 
 
 @pytest.mark.drill

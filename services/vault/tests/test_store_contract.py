@@ -25,7 +25,6 @@ from vault.store import (
     OtherKeyType,
     Outcome,
     Signature,
-    Unknown,
     Why,
 )
 
@@ -70,11 +69,14 @@ class MemoryKeys:
 
     async def import_key(self, tenant: str, binding: str, material: Material) -> Outcome[None]:
         if isinstance(material, HmacSecret) and not 32 <= len(material.text) <= 512:
-            return Unknown()  # a real server answers 500
+            return NotApplied(Why.INVALID)
         if (tenant, binding) in self._keys:
             return NotApplied(Why.CONFLICT)
         self._keys[tenant, binding] = material
         return Applied(None)
+
+    async def exists(self, tenant: str, binding: str) -> bool:
+        return (tenant, binding) in self._keys
 
     async def sign(self, tenant: str, binding: str, key_type: int, messages: Sequence[bytes]) -> list[Signature] | None:
         key = self._keys.get((tenant, binding))
@@ -210,7 +212,8 @@ async def test_the_type_of_a_key_decides_what_it_signs(
 @pytest.mark.parametrize(("length", "taken"), [(31, False), (32, True), (512, True), (513, False)])
 async def test_an_hmac_secret_must_have_32_to_512_bytes(ports: Ports, tenant: str, length: int, taken: bool) -> None:
     outcome = await ports.keys.import_key(tenant, A, _hmac("k" * length))
-    assert outcome == (Applied(None) if taken else Unknown())
+    assert outcome == (Applied(None) if taken else NotApplied(Why.INVALID))
+    assert await ports.keys.exists(tenant, A) is taken
     assert (await ports.keys.sign(tenant, A, KEY_TYPE_HMAC, [b"x"]) is not None) is taken
 
 

@@ -53,7 +53,7 @@ class App:
         self._health = Health(settings.health_address)
         documents, own = KeyValue(self._http), OwnKeyValue(self._http)
         tokens = TokenVerifier(settings.jwt_issuer, settings.jwks_file, clock)
-        bindings = Bindings(documents, self._transit, self._audit, clock, steps)
+        bindings = Bindings(documents, own, self._transit, self._audit, clock, steps=steps)
         self._reconciler = Reconciler(bindings, documents, self._directory, self._audit, clock)
         enrolments, registry = Enrolments(documents, own, self._audit), Registry(own, clock)
         self._store = Store(bindings, enrolments, registry, Listing(documents, self._directory), tokens)

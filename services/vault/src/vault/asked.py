@@ -21,6 +21,7 @@ from strongroom.types.v1.binding_pb2 import (
 from strongroom.vault.v1.binding_store_pb2 import BindRequest, Credential
 
 from vault.material import FIELD, PEM_MARK, HmacSecret, Material, rsa_private_key
+from vault.wrapped import FINGERPRINT_FIELD, TYPES, SealedSecret, sealed_secret
 
 VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
 FIELDS: Final = frozenset(["api_key", "secret_key", "passphrase"])
@@ -45,9 +46,18 @@ class Asked:
     passphrase: Secret
     whitespace_removed: tuple[str, ...]
 
+    @property
+    def sealed(self) -> SealedSecret | None:
+        """The wrapped secret of a sealed bind, None in a plain one."""
+        return self.material if isinstance(self.material, SealedSecret) else None
+
     def fingerprint_text(self) -> bytes:
         """Return what identifies the exchange key; only its keyed digest may be stored."""
         return f"api-key:{self.exchange}:{self.api_key.reveal()}".encode()
+
+    def texts(self) -> list[bytes]:
+        """Return what keyed digests are kept of: the request, the exchange key and the ciphertext of a sealed bind."""
+        return [self.request_text(), self.fingerprint_text(), *([self.sealed.text()] if self.sealed else [])]
 
     def request_text(self) -> bytes:
         """Return everything asked in canonical form; only its keyed digest may be stored."""
@@ -61,6 +71,7 @@ class Asked:
             "secret_key": _digest(self.material.content()),
             "passphrase": _digest(self.passphrase.reveal().encode()),
             "whitespace_removed": self.whitespace_removed,
+            **({"sealed": True} if self.sealed else {}),
         }
         return b"bind:" + json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
 
@@ -80,7 +91,8 @@ class Asked:
     def hint(self) -> str:
         """Return the first five and last four characters of the API key; nothing of what may be the secret key."""
         plain = self.api_key.reveal()
-        foreign = len(plain) < SHORT_KEY or not SECRET_IN_PLACE.isdisjoint(self.clues())
+        # A sealed secret cannot be compared, so what does not look like an API key may be the secret, swapped.
+        foreign = len(plain) < SHORT_KEY or self.sealed or not SECRET_IN_PLACE.isdisjoint(self.clues())
         if foreign and not plain.startswith(KEY_MARK):
             return "…"
         return f"{plain[:5]}…{plain[-4:]}"
@@ -125,7 +137,11 @@ def _credential(credential: Credential) -> tuple[Secret, Material, Secret]:
 
 
 def _material(credential: Credential) -> Material:
-    """Check the secret key as what its type says. 32 bytes is what Transit takes for an HMAC key at least."""
+    """Check the secret key, plain or wrapped, as what its type says. Transit takes HMAC keys from 32 bytes on."""
+    if credential.wrapped_secret:
+        return _sealed(credential)
+    if credential.wrapping_key_fingerprint:
+        raise InvalidArgument("not_sealed", "This belongs to a wrapped_secret.", field=FINGERPRINT_FIELD)
     if credential.key_type == KEY_TYPE_RSA:
         return rsa_private_key(credential.secret_key)
     if credential.key_type != KEY_TYPE_HMAC:
@@ -134,6 +150,14 @@ def _material(credential: Credential) -> Material:
         raise InvalidArgument("pem_as_hmac", "This is a PEM: choose key_type rsa for an RSA key.", field=FIELD)
     _visible(FIELD, credential.secret_key, 32, 512)
     return HmacSecret(Secret(credential.secret_key))
+
+
+def _sealed(credential: Credential) -> SealedSecret:
+    if credential.secret_key:
+        raise InvalidArgument("secret_twice", "Send secret_key or wrapped_secret, not both.", field=FIELD)
+    if credential.key_type not in TYPES:
+        raise _wrong("credential.key_type", "The key type must be hmac or rsa.")
+    return sealed_secret(credential.wrapped_secret, credential.key_type, credential.wrapping_key_fingerprint)
 
 
 def _visible(field: str, value: str, least: int, most: int) -> None:

@@ -4,13 +4,22 @@ A binding exists if and only if its record does. No secret is held longer than t
 """
 
 import asyncio
+import contextlib
 import hmac
 import os
 from collections.abc import Awaitable
 from typing import Final
 
 from common.clock import Clock, timestamp
-from common.errors import Aborted, BindingRevoked, DeadlineExceeded, IdempotencyMismatch, Internal, InvalidArgument
+from common.errors import (
+    Aborted,
+    BindingRevoked,
+    DeadlineExceeded,
+    IdempotencyMismatch,
+    Internal,
+    InvalidArgument,
+    StrongroomError,
+)
 from strongroom.types.v1.binding_pb2 import (
     STATUS_CONNECTED,
     STATUS_DISCONNECTED,
@@ -29,7 +38,8 @@ from vault.asked import Asked
 from vault.audit import AuditLog
 from vault.claims import Claims
 from vault.material import Material
-from vault.records import Record, Records
+from vault.records import Record, Records, Slot
+from vault.sealing import Sealing, check_slot, refusal
 from vault.steps import NoSteps, Steps
 from vault.store import (
     Applied,
@@ -38,12 +48,15 @@ from vault.store import (
     NotApplied,
     OtherKeyType,
     Outcome,
+    OwnDocuments,
     Unknown,
     Why,
+    WrappingKey,
     put,
     refused,
     unavailable,
 )
+from vault.wrapped import SealedSecret
 
 BIND_LIMIT_S: Final = 30.0  # shorter than claims.STALE_AFTER_S: a claim is never taken from a bind under way
 REVOKE_ATTEMPTS: Final = 5
@@ -53,7 +66,14 @@ class Bindings:
     """Bind, change and end bindings. `steps` hears of each durable step."""
 
     def __init__(
-        self, documents: Documents, keys: Keys, audit: AuditLog, clock: Clock, steps: Steps | None = None
+        self,
+        documents: Documents,
+        own: OwnDocuments,
+        keys: Keys,
+        audit: AuditLog,
+        clock: Clock,
+        *,
+        steps: Steps | None = None,
     ) -> None:
         self._documents = documents
         self._keys = keys
@@ -63,6 +83,7 @@ class Bindings:
         self.records = Records(documents)
         self.unfinished: set[tuple[str, str]] = set()  # revocations that failed in this process, for the reconciler
         self.claims = Claims(documents, self.records, clock)
+        self._sealing = Sealing(own, self.records, keys)
 
     async def bind(self, actor: Actor, asked: Asked) -> tuple[Binding, bool]:
         """Store a credential and return (its binding, whether this call created it).
@@ -70,19 +91,21 @@ class Bindings:
         Raises IdempotencyMismatch, AlreadyExists with the live binding's id, Unavailable when a repeat is safe.
         """
         tenant, name = actor.tenant, asked.binding_id
-        slot, (digest, fingerprint) = await asyncio.gather(
-            self.records.slot(tenant, name), self._keys.keyed([asked.request_text(), asked.fingerprint_text()])
+        has_key = asked.sealed is not None and await self._keys.exists(tenant, name)
+        slot, (digest, fingerprint, *wrapped) = await asyncio.gather(
+            self.records.slot(tenant, name), self._keys.keyed(asked.texts())
         )
         if slot.record:
             return _same(slot.record, digest), False
         if slot.sweeping:
             raise unavailable("slot_sweeping")
+        check_slot(slot, "".join(wrapped), has_key=has_key)
         try:
             async with asyncio.timeout(BIND_LIMIT_S), self._audit.action(actor, "bind", name) as told:
                 self._steps.reached("bind.intent")
                 await self.claims.take(tenant, fingerprint, name)
                 self._steps.reached("bind.claimed")
-                fresh = await self._import(tenant, name, asked.material)
+                slot, fresh = await self._imported(tenant, asked, slot, fingerprint, "".join(wrapped))
                 self._steps.reached("bind.imported")
                 await self._test_and_store(tenant, asked, fresh=fresh)
                 record = await self.records.save(self._new(tenant, asked, fingerprint, digest), slot.version)
@@ -93,6 +116,10 @@ class Bindings:
         if record:
             return record.binding, True
         return await self._other(tenant, name, digest), False
+
+    async def wrapping_key(self) -> WrappingKey:
+        """Return the public key that sealed secrets are encrypted to; raise Unavailable."""
+        return await self._keys.wrapping_key()
 
     async def transition(self, actor: Actor, name: str, expected: int, verdict: Verdict) -> tuple[Binding, bool]:
         """Record a verdict and return (the binding, whether the record changed).
@@ -143,6 +170,26 @@ class Bindings:
         """Destroy every version of API key and passphrase; raise Unavailable when they are not known to be gone."""
         _settled(await self._documents.destroy(tenant, "credentials", name))
 
+    async def _imported(
+        self, tenant: str, asked: Asked, slot: Slot, fingerprint: str, wrapped: str
+    ) -> tuple[Slot, bool]:
+        """Import the secret key; return (the slot as it is then, whether the key is surely new).
+
+        A ciphertext that is refused leaves nothing claimed: the next one is made anew.
+        """
+        name = asked.binding_id
+        try:
+            if asked.sealed:
+                await self._sealing.made_for(asked.sealed)
+                slot = await self._sealing.take(tenant, name, wrapped, slot)
+                self._steps.reached("bind.sealed")
+            return slot, await self._import(tenant, name, asked.material)
+        except InvalidArgument:
+            with contextlib.suppress(StrongroomError):
+                await self._sealing.give_back(tenant, name, wrapped, slot)
+                await self.claims.give_back(tenant, fingerprint, name)
+            raise
+
     async def _import(self, tenant: str, name: str, material: Material) -> bool:
         """Import the secret key; return whether the key is surely new. The known-answer test decides the rest."""
         match await self._keys.import_key(tenant, name, material):
@@ -150,6 +197,8 @@ class Bindings:
                 return True
             case NotApplied(Why.UNAVAILABLE | Why.DENIED as why):
                 raise refused(why)
+            case NotApplied(why) if isinstance(material, SealedSecret) and (error := refusal(why)):
+                raise error
             case _:
                 return False
 
@@ -174,7 +223,7 @@ class Bindings:
             await store()
 
     async def _known_answer(self, tenant: str, name: str, material: Material, *, fresh: bool) -> None:
-        """Make sure that the key in Transit signs as this secret key does."""
+        """Make sure that the key in Transit signs as this secret key does; of a sealed one, that it signs at all."""
         challenge = os.urandom(16)
         try:
             signatures = await self._keys.sign(tenant, name, material.key_type, [challenge])
@@ -182,7 +231,7 @@ class Bindings:
             raise IdempotencyMismatch() from None
         if signatures is None:
             raise unavailable("import_unknown")
-        if material.made(signatures[0].value, challenge):
+        if isinstance(material, SealedSecret) or material.made(signatures[0].value, challenge):
             return
         if fresh:
             raise Internal("known_answer")
@@ -234,6 +283,7 @@ class Bindings:
         binding.exchange = asked.exchange  # type: ignore[assignment]  # checked numbers of the enums
         binding.scopes.extend(asked.scopes)  # type: ignore[arg-type]
         info = CredentialInfo(version=1, api_key_hint=asked.hint(), stored_at=now, clues=asked.clues())
+        info.sealed = asked.sealed is not None
         info.key_type = asked.material.key_type  # type: ignore[assignment]
         binding.credential.CopyFrom(info)
         return Record(binding, fingerprint, digest)

@@ -38,6 +38,12 @@ class Claims:
                 return
             cas = found
 
+    async def give_back(self, tenant: str, fingerprint: str, binding_id: str) -> None:
+        """Free the claim of a bind that was refused; one that is not `binding_id`'s stays."""
+        found = await self._documents.read(tenant, "fp", fingerprint)
+        if found and found.data and found.data["binding_id"] == binding_id:
+            await put(self._documents, tenant, "fp", fingerprint, FREE, cas=found.version)
+
     async def release_dead(self, tenant: str, fingerprint: str, older_than_s: float) -> bool:
         """Free a claim whose binding is revoked, or never came to be within `older_than_s`; return whether it did."""
         found = await self._documents.read(tenant, "fp", fingerprint)

@@ -24,6 +24,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from strongroom.types.v1.binding_pb2 import KEY_TYPE_HMAC, KEY_TYPE_RSA
 
+from vault.wrapped import SealedSecret
+
 FIELD: Final = "credential.secret_key"
 PEM_MARK: Final = "-----BEGIN"
 # The one form that the gateway sends: no header, no second block, nothing around it.
@@ -77,7 +79,7 @@ class RsaPrivateKey:
         return True
 
 
-Material = HmacSecret | RsaPrivateKey
+Material = HmacSecret | RsaPrivateKey | SealedSecret
 
 
 def rsa_private_key(pem: str) -> RsaPrivateKey:

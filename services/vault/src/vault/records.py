@@ -1,6 +1,7 @@
 """Own the form of a record: a Binding as JSON with what only this service needs, changed by check-and-set alone.
 
-A slot without a binding may hold a sweeper's mark: while it says `sweeping`, nobody may bind under that id.
+A slot without a binding may hold a sweeper's mark: while it says `sweeping`, nobody may bind under that id. Or it is
+kept for the ciphertext of a sealed bind.
 """
 
 from collections.abc import Mapping
@@ -34,11 +35,15 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The place of one id: its record if there is one, its version, and whether a sweeper works on it."""
+    """The place of one id: its record if there is one, its version, and whether a sweeper works on it.
+
+    `sealed` is the keyed digest of the ciphertext that an unfinished sealed bind has claimed it for.
+    """
 
     record: Record | None
     version: int
     sweeping: bool = False
+    sealed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ class Records:
         if found is None or found.data is None:
             return Slot(None, found.version if found else 0)
         if "binding" not in found.data:
-            return Slot(None, found.version, bool(found.data["sweeping"]))
+            return Slot(None, found.version, bool(found.data["sweeping"]), found.data.get("sealed", ""))
         return Slot(_record(dict(found.data), found.version), found.version)
 
     async def load(self, tenant: str, binding_id: str) -> Record:
@@ -100,6 +105,19 @@ class Records:
         if version is None:
             raise unavailable("slot_taken")
         return version
+
+    async def seal(self, tenant: str, binding_id: str, digest: str, *, cas: int) -> Slot:
+        """Keep an id that has no record for one ciphertext; raise Unavailable when someone else was faster."""
+        data = {"sweeping": False, "sealed": digest}
+        version = await put(self._documents, tenant, "bindings", binding_id, data, cas=cas)
+        if version is not None:
+            return Slot(None, version, sealed=digest)
+        found = await self.slot(tenant, binding_id)
+        if found.record:  # the same bind, made at the same time: what is left of this one may not write over it
+            return Slot(None, cas, sealed=digest)
+        if found.sealed != digest:
+            raise unavailable("slot_taken")
+        return found
 
 
 def _record(data: dict[str, Any], version: int) -> Record:

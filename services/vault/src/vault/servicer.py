@@ -25,6 +25,8 @@ from strongroom.vault.v1.binding_store_pb2 import (
     RevokeResponse,
     TransitionRequest,
     TransitionResponse,
+    WrappingKeyRequest,
+    WrappingKeyResponse,
 )
 from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreServicer
 from strongroom.vault.v1.signer_pb2 import SignRequest, SignResponse
@@ -45,6 +47,7 @@ MANY_LIMIT: Final = 200
 _STORE: Final = "/strongroom.vault.v1.BindingStore"
 CALLERS: Final[Callers] = {
     f"{_STORE}/Bind": frozenset(["gateway"]),
+    f"{_STORE}/WrappingKey": frozenset(["gateway"]),
     f"{_STORE}/Describe": frozenset(["gateway", "verifier", "worker"]),
     f"{_STORE}/List": frozenset(["gateway"]),
     f"{_STORE}/Transition": frozenset(["worker"]),
@@ -81,6 +84,12 @@ class Store(BindingStoreServicer):
         rules = await self._registry.rules(actor.tenant)
         binding, created = await self._bindings.bind(actor, wanted)
         return BindResponse(binding=rules.dated(binding), created=created)
+
+    async def WrappingKey(self, request: WrappingKeyRequest, context: ServicerContext) -> WrappingKeyResponse:  # noqa: ARG002
+        """Tell the public key for sealed binds."""
+        actor_of(context, self._tokens, READ)
+        key = await self._bindings.wrapping_key()
+        return WrappingKeyResponse(public_key=key.pem, fingerprint=key.fingerprint)
 
     async def Describe(self, request: DescribeRequest, context: ServicerContext) -> DescribeResponse:
         """Read one record."""

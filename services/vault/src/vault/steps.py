@@ -3,6 +3,7 @@
 from typing import Final, Protocol
 
 BIND: Final = ("bind.intent", "bind.claimed", "bind.imported", "bind.tested", "bind.stored", "bind.recorded")
+SEALED_BIND: Final = (*BIND[:2], "bind.sealed", *BIND[2:])  # after the claims of the ciphertext and of the slot
 REVOKE: Final = ("revoke.intent", "revoke.recorded", "revoke.fenced", "revoke.destroyed")
 
 

@@ -17,7 +17,7 @@ from vault.material import Material
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Collection = Literal["bindings", "credentials", "fp", "accounts"]
-OwnCollection = Literal["holders", "tenants"]
+OwnCollection = Literal["holders", "sealed", "tenants"]
 RETRY_AFTER_S: Final = 2.0
 
 
@@ -28,6 +28,7 @@ class Why(Enum):
     MISSING = "missing"
     DENIED = "denied"
     INVALID = "invalid"
+    UNREADABLE = "unreadable"  # a wrapped key that the server cannot decrypt
     UNAVAILABLE = "unavailable"  # it was not sent, or refused before any work
 
 
@@ -61,6 +62,14 @@ class Document:
     version: int
 
 
+@dataclass(frozen=True, slots=True)
+class WrappingKey:
+    """The public key that secrets are encrypted to: PEM, and the SHA-256 of its DER (SubjectPublicKeyInfo) in hex."""
+
+    pem: str
+    fingerprint: str
+
+
 class OtherKeyType(Internal):
     """A key is there, and it is of another type than the one to sign with."""
 
@@ -91,7 +100,10 @@ class Documents(Protocol):
 
 
 class OwnDocuments(Protocol):
-    """The service's own documents, which no tenant's token opens: who holds a key, and the registry (read only)."""
+    """The service's own documents, which no tenant's token opens.
+
+    Who holds a key, which binding a ciphertext belongs to, and the registry (read only).
+    """
 
     async def read(self, collection: OwnCollection, name: str) -> Document | None: ...
 
@@ -102,6 +114,10 @@ class Keys(Protocol):
     """A tenant's signing keys, and the service's keyed digest. Nothing here gives key material back."""
 
     async def import_key(self, tenant: str, binding: str, material: Material) -> Outcome[None]: ...
+
+    async def exists(self, tenant: str, binding: str) -> bool: ...
+
+    async def wrapping_key(self) -> WrappingKey: ...
 
     async def sign(
         self, tenant: str, binding: str, key_type: int, messages: Sequence[bytes]

@@ -62,7 +62,7 @@ def tenant(tenant_id: str) -> str:
 
 
 def service() -> str:
-    """Return the policy of the service itself: keyed digest, canary, wrapping key, the registry, who holds a key."""
+    """Return the policy of the service itself: keyed digest, canary, wrapping key, registry, who holds what."""
     return _document(
         {
             **SELF,
@@ -71,6 +71,7 @@ def service() -> str:
             f"{TRANSIT}/wrapping_key": {"capabilities": ["read"]},
             f"{MOUNT}/data/tenants/*": {"capabilities": ["read"]},
             f"{MOUNT}/data/holders/*": {"capabilities": ["create", "read", "update"]},
+            f"{MOUNT}/data/sealed/*": {"capabilities": ["create", "read", "update"]},
         }
     )
 

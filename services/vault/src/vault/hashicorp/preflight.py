@@ -13,6 +13,7 @@ NOTHING: Final[frozenset[str]] = frozenset()
 BINDING: Final = "0" * 32
 FINGERPRINT: Final = "0" * 64
 HOLDERS: Final = f"{MOUNT}/data/holders/{FINGERPRINT}"
+SEALED: Final = f"{MOUNT}/data/sealed/{FINGERPRINT}"
 STRANGER: Final = "0" * 26
 
 
@@ -47,7 +48,7 @@ def _service(tenant: str) -> Wanted:
         f"{TRANSIT}/hmac/{CANARY_KEY}/sha2-256": frozenset(["update"]),
         f"{TRANSIT}/wrapping_key": frozenset(["read"]),
         f"{MOUNT}/data/tenants/{tenant}": frozenset(["read"]),
-        HOLDERS: frozenset(["create", "read", "update"]),
+        **dict.fromkeys([HOLDERS, SEALED], frozenset(["create", "read", "update"])),
     }
     closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{key}/config"]
     closed += [f"{TRANSIT}/{way}/{key}/sha2-256" for way in ("hmac", "sign")]
@@ -62,7 +63,7 @@ def _reconciler(tenant: str) -> Wanted:
     )
     closed = [f"{MOUNT}/data/{part}/{tenant}/{BINDING}" for part in ("bindings", "credentials")]
     closed += [f"{TRANSIT}/{way}/{key}/sha2-256" for way in ("hmac", "sign")]
-    closed += [f"{TRANSIT}/keys/{key}/config", HOLDERS]
+    closed += [f"{TRANSIT}/keys/{key}/config", HOLDERS, SEALED]
     return {**_forbidden(tenant), **own, **dict.fromkeys(closed, NOTHING)}
 
 
@@ -74,7 +75,7 @@ def _tenant(tenant: str) -> Wanted:
     own[f"{TRANSIT}/keys/{key}"] = frozenset(["create", "read", "update", "delete"])
     own |= {f"{TRANSIT}/{way}/{key}/sha2-256": frozenset(["update"]) for way in ("hmac", "sign")}
     foreign = f"{STRANGER}.{BINDING}"
-    closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{foreign}", HOLDERS]
+    closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{foreign}", HOLDERS, SEALED]
     closed += [f"{TRANSIT}/{way}/{foreign}/sha2-256" for way in ("hmac", "sign")]
     closed += [f"{MOUNT}/data/{part}/{STRANGER}/{BINDING}" for part in ("bindings", "credentials")]
     return {**_forbidden(tenant), **own, **dict.fromkeys(closed, NOTHING)}

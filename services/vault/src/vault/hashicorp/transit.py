@@ -5,6 +5,7 @@ The secret leaves this process encrypted to Transit's public wrapping key. Nothi
 
 import asyncio
 import base64
+import hashlib
 import os
 from collections.abc import Sequence
 from typing import Any, Final
@@ -18,7 +19,8 @@ from strongroom.types.v1.binding_pb2 import KEY_TYPE_RSA
 from vault.hashicorp.http import Answer, Lost, VaultHttp, outcome, read
 from vault.hashicorp.login import SERVICE, tenant_role
 from vault.material import Material
-from vault.store import Applied, NotApplied, OtherKeyType, Outcome, Signature, Why, unavailable
+from vault.store import Applied, NotApplied, OtherKeyType, Outcome, Signature, Why, WrappingKey, unavailable
+from vault.wrapped import SealedSecret
 
 TRANSIT: Final = "transit"
 FINGERPRINT_KEY: Final = "strongroom-fingerprint"
@@ -26,6 +28,9 @@ CANARY_KEY: Final = "strongroom-canary"
 OAEP: Final = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
 # Without it Transit would sign by PSS, which Bitget refuses.
 RSA_SIGNING: Final = {"signature_algorithm": "pkcs1v15", "prehashed": False}
+# What the servers say, with a 500, of a wrapped key that they cannot decrypt, and of what is inside of one.
+UNREADABLE: Final = ("decryption error", "kwp:", "unwrap", "ciphertext is too short", "ephemeral AES key", "base64")
+NOT_A_KEY: Final = ("invalid key size", "invalid key type", "error parsing asymmetric key")
 GONE: Final = ("not found", "no existing key", "could not be found")
 
 
@@ -43,17 +48,32 @@ class Transit:
         self._soft_delete = True  # OpenBao has it; the first 404 or 405 tells that this server does not
 
     async def import_key(self, tenant: str, binding: str, material: Material) -> Outcome[None]:
-        """Import `material` as a key that cannot be exported; CONFLICT when one is there."""
-        wrapping_key = await self._public_key()
-        ciphertext = await asyncio.to_thread(_wrapped, wrapping_key, material)
+        """Import `material` as a key that cannot be exported; CONFLICT when one is there.
+
+        UNREADABLE and INVALID say that the server can make no key of it.
+        """
+        ciphertext = await self._wrapped(material)
         body = {"type": material.transit_type, "hash_function": "SHA256", "ciphertext": ciphertext}
         answer = await self._key_call(tenant, binding, "POST", "import", body=body)
         if isinstance(answer, Answer) and "existing key" in answer.errors:  # a 500 on OpenBao, a 400 elsewhere
             return NotApplied(Why.CONFLICT)
-        result = outcome(answer, None)
+        result = _no_key(answer) or outcome(answer, None)
         if not isinstance(result, Applied):
             self._wrapping_key = None  # it may have been replaced with the server's storage
         return result
+
+    async def exists(self, tenant: str, binding: str) -> bool:
+        """Tell whether there is a key, of whatever type."""
+        segments = (TRANSIT, "keys", key_name(tenant, binding))
+        return read(await self._http.call(tenant_role(tenant), "GET", *segments, pure=True)) is not None
+
+    async def wrapping_key(self) -> WrappingKey:
+        """Return the public key that secrets are encrypted to, as the server has it now."""
+        self._wrapping_key = None
+        info, form = serialization.PublicFormat.SubjectPublicKeyInfo, serialization.Encoding
+        key = await self._public_key()
+        fingerprint = hashlib.sha256(key.public_bytes(form.DER, info)).hexdigest()
+        return WrappingKey(key.public_bytes(form.PEM, info).decode(), fingerprint)
 
     async def sign(self, tenant: str, binding: str, key_type: int, messages: Sequence[bytes]) -> list[Signature] | None:
         """Return the HMAC-SHA256 of each message, or its PKCS#1 v1.5 signature with SHA-256 by an RSA key.
@@ -106,6 +126,11 @@ class Transit:
         segments = (TRANSIT, "keys", key_name(tenant, binding), *rest)
         return await self._http.call(tenant_role(tenant), method, *segments, body=body)
 
+    async def _wrapped(self, material: Material) -> str:
+        if isinstance(material, SealedSecret):
+            return base64.b64encode(material.content()).decode()
+        return await asyncio.to_thread(_wrapped, await self._public_key(), material)
+
     async def _public_key(self) -> rsa.RSAPublicKey:
         if self._wrapping_key is None:
             found = read(await self._http.call(SERVICE, "GET", TRANSIT, "wrapping_key", pure=True))
@@ -141,6 +166,15 @@ def _signature(text: str, request_id: str) -> Signature:
     if vault != "vault" or not version.startswith("v"):
         raise Internal("signature_format")
     return Signature(value, int(version[1:]), request_id)
+
+
+def _no_key(answer: Answer | Lost) -> NotApplied | None:
+    """Return why the server refused a wrapped key for what it is; it does so before it stores anything."""
+    if isinstance(answer, Lost) or answer.status not in (400, 500):
+        return None
+    if any(words in answer.errors for words in NOT_A_KEY):
+        return NotApplied(Why.INVALID)
+    return NotApplied(Why.UNREADABLE) if any(words in answer.errors for words in UNREADABLE) else None
 
 
 def _gone(answer: Answer | Lost) -> bool:

@@ -25,47 +25,51 @@ _sym_db = _symbol_database.Default()
 from strongroom.types.v1 import binding_pb2 as strongroom_dot_types_dot_v1_dot_binding__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'strongroom/vault/v1/binding_store.proto\x12\x13strongroom.vault.v1\x1a!strongroom/types/v1/binding.proto\"u\n\nCredential\x12\x0f\n\x07\x61pi_key\x18\x01 \x01(\t\x12\x12\n\nsecret_key\x18\x02 \x01(\t\x12\x12\n\npassphrase\x18\x03 \x01(\t\x12.\n\x08key_type\x18\x04 \x01(\x0e\x32\x1c.strongroom.types.v1.KeyType\"\xf4\x01\n\x0b\x42indRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12/\n\x08\x65xchange\x18\x02 \x01(\x0e\x32\x1d.strongroom.types.v1.Exchange\x12\r\n\x05label\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12*\n\x06scopes\x18\x05 \x03(\x0e\x32\x1a.strongroom.types.v1.Scope\x12\x33\n\ncredential\x18\x06 \x01(\x0b\x32\x1f.strongroom.vault.v1.Credential\x12\x1a\n\x12whitespace_removed\x18\x07 \x03(\t\"N\n\x0c\x42indResponse\x12-\n\x07\x62inding\x18\x01 \x01(\x0b\x32\x1c.strongroom.types.v1.Binding\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"8\n\x0f\x44\x65scribeRequest\x12\x12\n\nbinding_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\"A\n\x10\x44\x65scribeResponse\x12-\n\x07\x62inding\x18\x01 \x01(\x0b\x32\x1c.strongroom.types.v1.Binding\"i\n\x0bListRequest\x12+\n\x06status\x18\x01 \x01(\x0e\x32\x1b.strongroom.types.v1.Status\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\x05\"R\n\x0cListResponse\x12.\n\x08\x62indings\x18\x01 \x03(\x0b\x32\x1c.strongroom.types.v1.Binding\x12\x12\n\nnext_after\x18\x02 \x01(\t\"\x84\x01\n\x11TransitionRequest\x12\x12\n\nbinding_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x05\x12-\n\x07verdict\x18\x04 \x01(\x0b\x32\x1c.strongroom.types.v1.Verdict\"T\n\x12TransitionResponse\x12-\n\x07\x62inding\x18\x01 \x01(\x0b\x32\x1c.strongroom.types.v1.Binding\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\"#\n\rRevokeRequest\x12\x12\n\nbinding_id\x18\x01 \x01(\t\"?\n\x0eRevokeResponse\x12-\n\x07\x62inding\x18\x01 \x01(\x0b\x32\x1c.strongroom.types.v1.Binding\"z\n\rEnrollRequest\x12\x12\n\nbinding_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\x0b\n\x03uid\x18\x03 \x01(\t\x12\x35\n\x0b\x65nvironment\x18\x04 \x01(\x0e\x32 .strongroom.types.v1.Environment\"\x90\x01\n\x0e\x45nrollResponse\x12\x10\n\x08siblings\x18\x01 \x03(\t\x12\x12\n\nkeys_bound\x18\x02 \x01(\x05\x12\x17\n\x0f\x62ound_elsewhere\x18\x03 \x01(\x08\x12/\n\x05rules\x18\x04 \x01(\x0b\x32 .strongroom.types.v1.TenantRules\x12\x0e\n\x06joined\x18\x05 \x01(\x08\"\x0e\n\x0cNamesRequest\"7\n\rNamesResponse\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x13\n\x0b\x62inding_ids\x18\x02 \x03(\t\"=\n\x13\x44\x65scribeManyRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x13\n\x0b\x62inding_ids\x18\x02 \x03(\t\"F\n\x14\x44\x65scribeManyResponse\x12.\n\x08\x62indings\x18\x01 \x03(\x0b\x32\x1c.strongroom.types.v1.Binding2\xbd\x05\n\x0c\x42indingStore\x12K\n\x04\x42ind\x12 .strongroom.vault.v1.BindRequest\x1a!.strongroom.vault.v1.BindResponse\x12W\n\x08\x44\x65scribe\x12$.strongroom.vault.v1.DescribeRequest\x1a%.strongroom.vault.v1.DescribeResponse\x12K\n\x04List\x12 .strongroom.vault.v1.ListRequest\x1a!.strongroom.vault.v1.ListResponse\x12]\n\nTransition\x12&.strongroom.vault.v1.TransitionRequest\x1a\'.strongroom.vault.v1.TransitionResponse\x12Q\n\x06Revoke\x12\".strongroom.vault.v1.RevokeRequest\x1a#.strongroom.vault.v1.RevokeResponse\x12Q\n\x06\x45nroll\x12\".strongroom.vault.v1.EnrollRequest\x1a#.strongroom.vault.v1.EnrollResponse\x12P\n\x05Names\x12!.strongroom.vault.v1.NamesRequest\x1a\".strongroom.vault.v1.NamesResponse0\x01\x12\x63\n\x0c\x44\x65scribeMany\x12(.strongroom.vault.v1.DescribeManyRequest\x1a).strongroom.vault.v1.DescribeManyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'strongroom/vault/v1/binding_store.proto\x12\x13strongroom.vault.v1\x1a!strongroom/types/v1/binding.proto\"\xaf\x01\n\nCredential\x12\x0f\n\x07\x61pi_key\x18\x01 \x01(\t\x12\x12\n\nsecret_key\x18\x02 \x01(\t\x12\x12\n\npassphrase\x18\x03 \x01(\t\x12.\n\x08key_type\x18\x04 \x01(\x0e\x32\x1c.strongroom.types.v1.KeyType\x12\x16\n\x0ewrapped_secret\x18\x05 \x01(\t\x12 \n\x18wrapping_key_fingerprint\x18\x06 \x01(\t\"\x14\n\x12WrappingKeyRequest\">\n\x13WrappingKeyResponse\x12\x12\n\npublic_key\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\"\xf4\x01\n\x0b\x42indRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12/\n\x08\x65xchange\x18\x02 \x01(\x0e\x32\x1d.strongroom.types.v1.Exchange\x12\r\n\x05label\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12*\n\x06scopes\x18\x05 \x03(\x0e\x32\x1a.strongroom.types.v1.Scope\x12\x33\n\ncredential\x18\x06 \x01(\x0b\x32\x1f.strongroom.vault.v1.Credential\x12\x1a\n\x12whitespace_removed\x18\x07 \x03(\t\"N\n\x0c\x42indResponse\x12-\n\x07\x62inding\x18\x01 \x01(\x0b\x32\x1c.strongroom.types.v1.Binding\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"8\n\x0f\x44\x65scribeRequest\x12\x12\n\nbinding_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\"A\n\x10\x44\x65scribeResponse\x12-\n\x07\x62inding\x18\x01 \x01(\x0b\x32\x1c.strongroom.types.v1.Binding\"i\n\x0bListRequest\x12+\n\x06status\x18\x01 \x01(\x0e\x32\x1b.strongroom.types.v1.Status\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\x05\"R\n\x0cListResponse\x12.\n\x08\x62indings\x18\x01 \x03(\x0b\x32\x1c.strongroom.types.v1.Binding\x12\x12\n\nnext_after\x18\x02 \x01(\t\"\x84\x01\n\x11TransitionRequest\x12\x12\n\nbinding_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x05\x12-\n\x07verdict\x18\x04 \x01(\x0b\x32\x1c.strongroom.types.v1.Verdict\"T\n\x12TransitionResponse\x12-\n\x07\x62inding\x18\x01 \x01(\x0b\x32\x1c.strongroom.types.v1.Binding\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\"#\n\rRevokeRequest\x12\x12\n\nbinding_id\x18\x01 \x01(\t\"?\n\x0eRevokeResponse\x12-\n\x07\x62inding\x18\x01 \x01(\x0b\x32\x1c.strongroom.types.v1.Binding\"z\n\rEnrollRequest\x12\x12\n\nbinding_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\x0b\n\x03uid\x18\x03 \x01(\t\x12\x35\n\x0b\x65nvironment\x18\x04 \x01(\x0e\x32 .strongroom.types.v1.Environment\"\x90\x01\n\x0e\x45nrollResponse\x12\x10\n\x08siblings\x18\x01 \x03(\t\x12\x12\n\nkeys_bound\x18\x02 \x01(\x05\x12\x17\n\x0f\x62ound_elsewhere\x18\x03 \x01(\x08\x12/\n\x05rules\x18\x04 \x01(\x0b\x32 .strongroom.types.v1.TenantRules\x12\x0e\n\x06joined\x18\x05 \x01(\x08\"\x0e\n\x0cNamesRequest\"7\n\rNamesResponse\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x13\n\x0b\x62inding_ids\x18\x02 \x03(\t\"=\n\x13\x44\x65scribeManyRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x13\n\x0b\x62inding_ids\x18\x02 \x03(\t\"F\n\x14\x44\x65scribeManyResponse\x12.\n\x08\x62indings\x18\x01 \x03(\x0b\x32\x1c.strongroom.types.v1.Binding2\x9f\x06\n\x0c\x42indingStore\x12K\n\x04\x42ind\x12 .strongroom.vault.v1.BindRequest\x1a!.strongroom.vault.v1.BindResponse\x12`\n\x0bWrappingKey\x12\'.strongroom.vault.v1.WrappingKeyRequest\x1a(.strongroom.vault.v1.WrappingKeyResponse\x12W\n\x08\x44\x65scribe\x12$.strongroom.vault.v1.DescribeRequest\x1a%.strongroom.vault.v1.DescribeResponse\x12K\n\x04List\x12 .strongroom.vault.v1.ListRequest\x1a!.strongroom.vault.v1.ListResponse\x12]\n\nTransition\x12&.strongroom.vault.v1.TransitionRequest\x1a\'.strongroom.vault.v1.TransitionResponse\x12Q\n\x06Revoke\x12\".strongroom.vault.v1.RevokeRequest\x1a#.strongroom.vault.v1.RevokeResponse\x12Q\n\x06\x45nroll\x12\".strongroom.vault.v1.EnrollRequest\x1a#.strongroom.vault.v1.EnrollResponse\x12P\n\x05Names\x12!.strongroom.vault.v1.NamesRequest\x1a\".strongroom.vault.v1.NamesResponse0\x01\x12\x63\n\x0c\x44\x65scribeMany\x12(.strongroom.vault.v1.DescribeManyRequest\x1a).strongroom.vault.v1.DescribeManyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'strongroom.vault.v1.binding_store_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CREDENTIAL']._serialized_start=99
-  _globals['_CREDENTIAL']._serialized_end=216
-  _globals['_BINDREQUEST']._serialized_start=219
-  _globals['_BINDREQUEST']._serialized_end=463
-  _globals['_BINDRESPONSE']._serialized_start=465
-  _globals['_BINDRESPONSE']._serialized_end=543
-  _globals['_DESCRIBEREQUEST']._serialized_start=545
-  _globals['_DESCRIBEREQUEST']._serialized_end=601
-  _globals['_DESCRIBERESPONSE']._serialized_start=603
-  _globals['_DESCRIBERESPONSE']._serialized_end=668
-  _globals['_LISTREQUEST']._serialized_start=670
-  _globals['_LISTREQUEST']._serialized_end=775
-  _globals['_LISTRESPONSE']._serialized_start=777
-  _globals['_LISTRESPONSE']._serialized_end=859
-  _globals['_TRANSITIONREQUEST']._serialized_start=862
-  _globals['_TRANSITIONREQUEST']._serialized_end=994
-  _globals['_TRANSITIONRESPONSE']._serialized_start=996
-  _globals['_TRANSITIONRESPONSE']._serialized_end=1080
-  _globals['_REVOKEREQUEST']._serialized_start=1082
-  _globals['_REVOKEREQUEST']._serialized_end=1117
-  _globals['_REVOKERESPONSE']._serialized_start=1119
-  _globals['_REVOKERESPONSE']._serialized_end=1182
-  _globals['_ENROLLREQUEST']._serialized_start=1184
-  _globals['_ENROLLREQUEST']._serialized_end=1306
-  _globals['_ENROLLRESPONSE']._serialized_start=1309
-  _globals['_ENROLLRESPONSE']._serialized_end=1453
-  _globals['_NAMESREQUEST']._serialized_start=1455
-  _globals['_NAMESREQUEST']._serialized_end=1469
-  _globals['_NAMESRESPONSE']._serialized_start=1471
-  _globals['_NAMESRESPONSE']._serialized_end=1526
-  _globals['_DESCRIBEMANYREQUEST']._serialized_start=1528
-  _globals['_DESCRIBEMANYREQUEST']._serialized_end=1589
-  _globals['_DESCRIBEMANYRESPONSE']._serialized_start=1591
-  _globals['_DESCRIBEMANYRESPONSE']._serialized_end=1661
-  _globals['_BINDINGSTORE']._serialized_start=1664
-  _globals['_BINDINGSTORE']._serialized_end=2365
+  _globals['_CREDENTIAL']._serialized_start=100
+  _globals['_CREDENTIAL']._serialized_end=275
+  _globals['_WRAPPINGKEYREQUEST']._serialized_start=277
+  _globals['_WRAPPINGKEYREQUEST']._serialized_end=297
+  _globals['_WRAPPINGKEYRESPONSE']._serialized_start=299
+  _globals['_WRAPPINGKEYRESPONSE']._serialized_end=361
+  _globals['_BINDREQUEST']._serialized_start=364
+  _globals['_BINDREQUEST']._serialized_end=608
+  _globals['_BINDRESPONSE']._serialized_start=610
+  _globals['_BINDRESPONSE']._serialized_end=688
+  _globals['_DESCRIBEREQUEST']._serialized_start=690
+  _globals['_DESCRIBEREQUEST']._serialized_end=746
+  _globals['_DESCRIBERESPONSE']._serialized_start=748
+  _globals['_DESCRIBERESPONSE']._serialized_end=813
+  _globals['_LISTREQUEST']._serialized_start=815
+  _globals['_LISTREQUEST']._serialized_end=920
+  _globals['_LISTRESPONSE']._serialized_start=922
+  _globals['_LISTRESPONSE']._serialized_end=1004
+  _globals['_TRANSITIONREQUEST']._serialized_start=1007
+  _globals['_TRANSITIONREQUEST']._serialized_end=1139
+  _globals['_TRANSITIONRESPONSE']._serialized_start=1141
+  _globals['_TRANSITIONRESPONSE']._serialized_end=1225
+  _globals['_REVOKEREQUEST']._serialized_start=1227
+  _globals['_REVOKEREQUEST']._serialized_end=1262
+  _globals['_REVOKERESPONSE']._serialized_start=1264
+  _globals['_REVOKERESPONSE']._serialized_end=1327
+  _globals['_ENROLLREQUEST']._serialized_start=1329
+  _globals['_ENROLLREQUEST']._serialized_end=1451
+  _globals['_ENROLLRESPONSE']._serialized_start=1454
+  _globals['_ENROLLRESPONSE']._serialized_end=1598
+  _globals['_NAMESREQUEST']._serialized_start=1600
+  _globals['_NAMESREQUEST']._serialized_end=1614
+  _globals['_NAMESRESPONSE']._serialized_start=1616
+  _globals['_NAMESRESPONSE']._serialized_end=1671
+  _globals['_DESCRIBEMANYREQUEST']._serialized_start=1673
+  _globals['_DESCRIBEMANYREQUEST']._serialized_end=1734
+  _globals['_DESCRIBEMANYRESPONSE']._serialized_start=1736
+  _globals['_DESCRIBEMANYRESPONSE']._serialized_end=1806
+  _globals['_BINDINGSTORE']._serialized_start=1809
+  _globals['_BINDINGSTORE']._serialized_end=2608
 # @@protoc_insertion_point(module_scope)

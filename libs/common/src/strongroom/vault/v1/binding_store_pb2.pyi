@@ -27,10 +27,18 @@ class Credential(_message.Message):
     SECRET_KEY_FIELD_NUMBER: _builtins.int
     PASSPHRASE_FIELD_NUMBER: _builtins.int
     KEY_TYPE_FIELD_NUMBER: _builtins.int
+    WRAPPED_SECRET_FIELD_NUMBER: _builtins.int
+    WRAPPING_KEY_FINGERPRINT_FIELD_NUMBER: _builtins.int
     api_key: _builtins.str
     secret_key: _builtins.str
     passphrase: _builtins.str
     key_type: _binding_pb2.KeyType.ValueType
+    wrapped_secret: _builtins.str
+    """In place of secret_key: the secret encrypted to Transit's wrapping key (docs/contract.md says how), in standard
+    base64. Exactly one of the two.
+    """
+    wrapping_key_fingerprint: _builtins.str
+    """The fingerprint of the wrapping key that wrapped_secret was made for; empty: not told."""
     def __init__(
         self,
         *,
@@ -38,14 +46,55 @@ class Credential(_message.Message):
         secret_key: _builtins.str = ...,
         passphrase: _builtins.str = ...,
         key_type: _binding_pb2.KeyType.ValueType = ...,
+        wrapped_secret: _builtins.str = ...,
+        wrapping_key_fingerprint: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "key_type", b"key_type", "passphrase", b"passphrase", "secret_key", b"secret_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "key_type", b"key_type", "passphrase", b"passphrase", "secret_key", b"secret_key", "wrapped_secret", b"wrapped_secret", "wrapping_key_fingerprint", b"wrapping_key_fingerprint"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Credential: _TypeAlias = Credential  # noqa: Y015
+
+@_typing.final
+class WrappingKeyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WrappingKeyRequest: _TypeAlias = WrappingKeyRequest  # noqa: Y015
+
+@_typing.final
+class WrappingKeyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
+    public_key: _builtins.str
+    """PEM (SubjectPublicKeyInfo) of an RSA key of 4096 bits."""
+    fingerprint: _builtins.str
+    """SHA-256 of its DER in hexadecimal digits."""
+    def __init__(
+        self,
+        *,
+        public_key: _builtins.str = ...,
+        fingerprint: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "public_key", b"public_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WrappingKeyResponse: _TypeAlias = WrappingKeyResponse  # noqa: Y015
 
 @_typing.final
 class BindRequest(_message.Message):

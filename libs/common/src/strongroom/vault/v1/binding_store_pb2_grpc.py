@@ -41,6 +41,11 @@ class BindingStoreStub:
                 request_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.BindRequest.SerializeToString,
                 response_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.BindResponse.FromString,
                 _registered_method=True)
+        self.WrappingKey = channel.unary_unary(
+                '/strongroom.vault.v1.BindingStore/WrappingKey',
+                request_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.WrappingKeyRequest.SerializeToString,
+                response_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.WrappingKeyResponse.FromString,
+                _registered_method=True)
         self.Describe = channel.unary_unary(
                 '/strongroom.vault.v1.BindingStore/Describe',
                 request_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.DescribeRequest.SerializeToString,
@@ -85,6 +90,13 @@ class BindingStoreServicer:
 
     def Bind(self, request, context):
         """Store a credential. The binding's id derives from the tenant and `idempotency_key`: a repeat has one effect.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WrappingKey(self, request, context):
+        """The public key for sealed binds: the owner of a secret encrypts it so that only Vault's Transit engine can open it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,6 +159,11 @@ def add_BindingStoreServicer_to_server(servicer, server):
                     servicer.Bind,
                     request_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.BindRequest.FromString,
                     response_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.BindResponse.SerializeToString,
+            ),
+            'WrappingKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.WrappingKey,
+                    request_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.WrappingKeyRequest.FromString,
+                    response_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.WrappingKeyResponse.SerializeToString,
             ),
             'Describe': grpc.unary_unary_rpc_method_handler(
                     servicer.Describe,
@@ -213,6 +230,33 @@ class BindingStore:
             '/strongroom.vault.v1.BindingStore/Bind',
             strongroom_dot_vault_dot_v1_dot_binding__store__pb2.BindRequest.SerializeToString,
             strongroom_dot_vault_dot_v1_dot_binding__store__pb2.BindResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WrappingKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/strongroom.vault.v1.BindingStore/WrappingKey',
+            strongroom_dot_vault_dot_v1_dot_binding__store__pb2.WrappingKeyRequest.SerializeToString,
+            strongroom_dot_vault_dot_v1_dot_binding__store__pb2.WrappingKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

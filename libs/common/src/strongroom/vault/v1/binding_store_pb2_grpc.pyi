@@ -37,6 +37,8 @@ class BindingStoreStub:
     def __new__(cls, channel: _aio.Channel) -> BindingStoreAsyncStub: ...
     Bind: _grpc.UnaryUnaryMultiCallable[_binding_store_pb2.BindRequest, _binding_store_pb2.BindResponse]
     """Store a credential. The binding's id derives from the tenant and `idempotency_key`: a repeat has one effect."""
+    WrappingKey: _grpc.UnaryUnaryMultiCallable[_binding_store_pb2.WrappingKeyRequest, _binding_store_pb2.WrappingKeyResponse]
+    """The public key for sealed binds: the owner of a secret encrypts it so that only Vault's Transit engine can open it."""
     Describe: _grpc.UnaryUnaryMultiCallable[_binding_store_pb2.DescribeRequest, _binding_store_pb2.DescribeResponse]
     """Read one record. NOT_FOUND for a foreign id as for a random one."""
     List: _grpc.UnaryUnaryMultiCallable[_binding_store_pb2.ListRequest, _binding_store_pb2.ListResponse]
@@ -63,6 +65,8 @@ class BindingStoreAsyncStub(BindingStoreStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Bind: _aio.UnaryUnaryMultiCallable[_binding_store_pb2.BindRequest, _binding_store_pb2.BindResponse]  # type: ignore[assignment]
     """Store a credential. The binding's id derives from the tenant and `idempotency_key`: a repeat has one effect."""
+    WrappingKey: _aio.UnaryUnaryMultiCallable[_binding_store_pb2.WrappingKeyRequest, _binding_store_pb2.WrappingKeyResponse]  # type: ignore[assignment]
+    """The public key for sealed binds: the owner of a secret encrypts it so that only Vault's Transit engine can open it."""
     Describe: _aio.UnaryUnaryMultiCallable[_binding_store_pb2.DescribeRequest, _binding_store_pb2.DescribeResponse]  # type: ignore[assignment]
     """Read one record. NOT_FOUND for a foreign id as for a random one."""
     List: _aio.UnaryUnaryMultiCallable[_binding_store_pb2.ListRequest, _binding_store_pb2.ListResponse]  # type: ignore[assignment]
@@ -92,6 +96,14 @@ class BindingStoreServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_binding_store_pb2.BindResponse, _abc.Awaitable[_binding_store_pb2.BindResponse]]:
         """Store a credential. The binding's id derives from the tenant and `idempotency_key`: a repeat has one effect."""
+
+    @_abc_1.abstractmethod
+    def WrappingKey(
+        self,
+        request: _binding_store_pb2.WrappingKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_binding_store_pb2.WrappingKeyResponse, _abc.Awaitable[_binding_store_pb2.WrappingKeyResponse]]:
+        """The public key for sealed binds: the owner of a secret encrypts it so that only Vault's Transit engine can open it."""
 
     @_abc_1.abstractmethod
     def Describe(
