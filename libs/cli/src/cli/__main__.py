@@ -1,5 +1,6 @@
 """The `strongroom` command. Thin: reads settings, runs the stack, turns an error into one line and exit status 1."""
 
+import json
 import signal
 import sys
 import time
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from cli.stack import Stack
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Strongroom on one machine.")
+policy = typer.Typer(no_args_is_help=True, help="What may be signed.")
+app.add_typer(policy, name="policy")
 EVERYTHING = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 WATCH_PERIOD = 0.5
 
@@ -28,6 +31,13 @@ class What(StrEnum):
 
     IDENTITIES = "identities"
     VAULT = "vault"
+
+
+class BindingScope(StrEnum):
+    """What a binding may be used for."""
+
+    SPOT = "spot"
+    FUTURES = "futures"
 
 
 class Stopped(BaseException):
@@ -68,6 +78,25 @@ def bootstrap(
     except (LaunchError, OSError) as error:
         sys.stderr.write(f"strongroom: {error}\n")
         raise typer.Exit(1) from None
+
+
+@policy.command()
+def explain(
+    method: Annotated[str, typer.Argument(help="GET or POST")],
+    target: Annotated[str, typer.Argument(help="path of the exchange, with a query if there is one")],
+    body: Annotated[str, typer.Argument(help="JSON body of a POST")] = "",
+    scope: Annotated[
+        list[BindingScope] | None, typer.Option(help="scope of the binding; both, if none is named")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+) -> None:
+    """Say whether a request would be signed, by which rule and why. Exit 0 if it would be, 1 if it is refused."""
+    from cli.explain import explain as explained  # noqa: PLC0415
+
+    found = explained(method, target, body, [one.value for one in scope or BindingScope])
+    text = f"{'allowed' if found.allowed else 'refused'}  {found.rule}\n{found.why}"
+    typer.echo(json.dumps(found.as_dict()) if as_json else text)
+    raise typer.Exit(0 if found.allowed else 1)
 
 
 def _run(*, stay: bool) -> int:
