@@ -21,7 +21,7 @@ from common.clock import SystemClock
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
-from vault.hashicorp.login import SERVICE, Connection, Logins, Role, tenant_role
+from vault.hashicorp.login import SERVICE, Connection, Logins, Role, signer_role, tenant_role
 from vault.hashicorp.transit import OAEP
 from yarl import URL
 
@@ -171,7 +171,7 @@ class Bare:
 
     async def _signature(self, name: str, message: bytes) -> str:
         path = f"transit/hmac/{self._places.tenant}.{name}/sha2-256"
-        made = await self._vault(self._role, "POST", path, {"input": _base64(message)})
+        made = await self._vault(signer_role(self._places.tenant), "POST", path, {"input": _base64(message)})
         return str(made["hmac"].rpartition(":")[2])
 
     async def _vault(self, role: Role, method: str, path: str, body: Any = None) -> dict[str, Any]:

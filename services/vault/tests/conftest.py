@@ -43,12 +43,13 @@ from vault.enrolment import Enrolments
 from vault.hashicorp.directory import VaultDirectory
 from vault.hashicorp.http import VaultHttp
 from vault.hashicorp.kv import KeyValue, OwnKeyValue
-from vault.hashicorp.login import Connection, Logins, admin_client
+from vault.hashicorp.login import Connection, Logins, admin_client, signer_role
 from vault.hashicorp.provision import Tenant, provision
 from vault.hashicorp.transit import Transit
 from vault.listing import Listing
 from vault.reconcile import Reconciler
-from vault.rules import Registry, Rules
+from vault.registry import Registry
+from vault.rules import Rules
 from vault.signer import Signer
 from yarl import URL
 
@@ -196,7 +197,7 @@ class Maker:
             Enrolments(documents, own, audit),
             Registry(own, self.clock),
             Listing(documents, directory),
-            Signer(documents, keys, audit, policy.load(), self.clock),
+            Signer(KeyValue(http, signer_role), keys, audit, policy.load(), self.clock),
             Reconciler(bindings, documents, OneTenant(directory, self.tenant), audit, self.clock),
         )
         self.made.append(parts)

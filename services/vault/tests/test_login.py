@@ -65,9 +65,10 @@ async def test_a_wrong_date_is_unavailable_because_nobody_is_to_blame(server: An
     assert refused.value.reason == "vault_login_refused"
 
 
-async def test_an_unknown_tenant_is_denied_not_unavailable(logins: Logins) -> None:
-    with pytest.raises(PermissionDenied):
-        await logins.token(tenant_role("n" * 26))
+async def test_an_identity_without_a_role_is_denied_not_unavailable(logins: Logins) -> None:
+    with pytest.raises(PermissionDenied) as refused:
+        await logins.token(Role("strongroom-nobody", "nobody"))
+    assert refused.value.reason == "not_provisioned"
 
 
 async def test_a_refused_token_is_replaced_once_and_the_call_repeated(make: Any, tenant: str, login_clock: Any) -> None:
@@ -95,11 +96,11 @@ async def test_a_call_that_stays_forbidden_is_not_repeated_for_ever(parts: Any, 
     assert refused.value.reason == "vault_denied"
 
 
-async def test_unknown_tenants_are_not_remembered_without_end(logins: Logins, monkeypatch: Any) -> None:
+async def test_unknown_identities_are_not_remembered_without_end(logins: Logins, monkeypatch: Any) -> None:
     monkeypatch.setattr(login, "IDENTITIES", 3)
     kept = await logins.token(SERVICE)
     for letter in "defghijk":
         with pytest.raises(PermissionDenied):
-            await logins.token(tenant_role(letter * 26))
+            await logins.token(Role(f"strongroom-{letter}", letter))
         assert len(logins._entries) <= 3
     assert await logins.token(SERVICE) is kept

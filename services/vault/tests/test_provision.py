@@ -13,7 +13,7 @@ from cli.processes import clean_environment
 from common.clock import SystemClock
 from common.secret import Secret
 from hvac.exceptions import Forbidden, InvalidRequest
-from vault.hashicorp.login import RECONCILER, SERVICE, Logins, Role, admin_client, tenant_role
+from vault.hashicorp.login import RECONCILER, SERVICE, Logins, Role, admin_client, signer_role, tenant_role
 from vault.hashicorp.provision import Tenant
 from vault.material import HmacSecret, rsa_private_key
 
@@ -108,7 +108,7 @@ DENIED_TO_ALL = [
 
 CASES = [
     (identity, *case)
-    for identity in ("service", "reconciler", "tenant")
+    for identity in ("service", "reconciler", "tenant", "signer")
     for case in DENIED_TO_ALL
     if (identity, case[:2]) != ("reconciler", ("LIST", "transit/keys"))  # listing names is what it is for
 ]
@@ -118,8 +118,8 @@ CASES = [
 async def test_no_identity_may(
     server: Any, tenant: str, bound: str, identity: str, method: str, path: str, body: dict[str, Any]
 ) -> None:
-    role = {"service": SERVICE, "reconciler": RECONCILER, "tenant": tenant_role(tenant)}[identity]
-    client = await as_role(server, role)
+    roles = {"service": SERVICE, "reconciler": RECONCILER, "tenant": tenant_role(tenant), "signer": signer_role(tenant)}
+    client = await as_role(server, roles[identity])
     path = path.format(key=bound, tenant=tenant, foreign=server.tenant() if "{foreign}" in path else "")
     assert refused(client, method, path, **body)
     client.adapter.close()
@@ -158,13 +158,23 @@ async def test_only_the_service_reads_and_writes_who_holds_a_key(server: Any, te
     client.adapter.close()
 
 
-async def test_a_tenants_token_does_what_a_binding_needs(server: Any, tenant: str, bound: str) -> None:
-    client = await as_role(server, tenant_role(tenant))
-    assert not refused(client, "POST", f"transit/hmac/{bound}/sha2-256", input="eA==")
-    assert not refused(client, "GET", f"strongroom/data/credentials/{tenant}/{BINDING}")
-    assert not refused(client, "POST", f"transit/keys/{bound}/config", deletion_allowed=True)
-    assert not refused(client, "DELETE", f"transit/keys/{bound}")
-    client.adapter.close()
+async def test_a_tenants_tokens_do_what_a_binding_needs_and_none_both_signs_and_changes(
+    server: Any, tenant: str, bound: str
+) -> None:
+    signer, keeper = await as_role(server, signer_role(tenant)), await as_role(server, tenant_role(tenant))
+    sign, keep = f"transit/hmac/{bound}/sha2-256", f"transit/keys/{bound}"
+    credential = f"strongroom/data/credentials/{tenant}/{BINDING}"
+    assert not refused(signer, "POST", sign, input="eA==")
+    assert not refused(signer, "GET", credential)
+    assert refused(signer, "POST", f"{keep}/config", deletion_allowed=True)
+    assert refused(signer, "POST", credential, data={}, options={"cas": 1})
+    assert refused(signer, "DELETE", keep)
+    assert refused(keeper, "POST", sign, input="eA==")
+    assert not refused(keeper, "GET", credential)
+    assert not refused(keeper, "POST", f"{keep}/config", deletion_allowed=True)
+    assert not refused(keeper, "DELETE", keep)
+    for client in (signer, keeper):
+        client.adapter.close()
 
 
 async def test_an_item_of_a_batch_cannot_choose_how_it_is_signed(
@@ -172,7 +182,7 @@ async def test_an_item_of_a_batch_cannot_choose_how_it_is_signed(
 ) -> None:
     material = rsa_private_key(pem(rsa_key(2048)))
     await parts.keys.import_key(tenant, BINDING, material)
-    client = await as_role(server, tenant_role(tenant))
+    client = await as_role(server, signer_role(tenant))
     choices = [{}, {"signature_algorithm": "pss"}, {"hash_algorithm": "sha2-512"}, {"prehashed": "true"}]
     choices += [{"salt_length": "auto"}, {"marshaling_algorithm": "jws"}, {"key_version": "7"}]
     items = [{"input": base64.b64encode(b"message").decode(), **choice} for choice in choices]
@@ -185,10 +195,31 @@ async def test_an_item_of_a_batch_cannot_choose_how_it_is_signed(
         assert material.made(result["signature"].removeprefix("vault:v1:"), b"message")
 
 
-async def test_one_tenants_subject_cannot_take_anothers_role(server: Any, tenant: str) -> None:
-    other = Role(tenant_role(server.tenant()).name, tenant)
-    with pytest.raises(Exception, match="vault_login_refused"):
-        await as_role(server, other)
+async def test_a_tenants_subject_cannot_take_the_services_role_or_the_reconcilers(server: Any, tenant: str) -> None:
+    for role in (SERVICE, RECONCILER):
+        with pytest.raises(Exception, match="vault_login_refused"):
+            await as_role(server, Role(role.name, tenant))
+
+
+async def test_the_roles_and_policies_of_earlier_versions_go_and_what_they_opened_stays(
+    server: Any, tenant: str, bound: str
+) -> None:
+    old = f"strongroom-tenant-{tenant}"
+    server.admin.sys.create_or_update_policy(old, f'path "transit/hmac/{tenant}.*" {{ capabilities = ["update"] }}')
+    settings = {"role_type": "jwt", "user_claim": "sub", "bound_subject": tenant, "token_policies": [old]}
+    server.admin.write_data(f"auth/jwt/role/{old}", data={**settings, "bound_audiences": ["strongroom-vault"]})
+    before = await as_role(server, Role(old, tenant))
+    said = server.provision()
+    assert {f"role {old}: removed", f"policy {old}: removed"} <= set(said)
+    assert not [line for line in server.provision() if "removed" in line]
+    assert refused(before, "POST", f"transit/hmac/{bound}/sha2-256", input="eA=="), "no right is left of it"
+    with pytest.raises(Exception, match="not_provisioned"):
+        await as_role(server, Role(old, tenant))
+    now = await as_role(server, signer_role(tenant))
+    assert not refused(now, "POST", f"transit/hmac/{bound}/sha2-256", input="eA==")
+    assert not refused(now, "GET", f"strongroom/data/credentials/{tenant}/{BINDING}")
+    for client in (before, now):
+        client.adapter.close()
 
 
 def test_the_command_prepares_a_vault_and_says_each_thing(server: Any, tmp_path: Path) -> None:

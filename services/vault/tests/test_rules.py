@@ -1,16 +1,13 @@
-"""What a tenant may decide, how strictly it is read, and how old a decision may be."""
+"""What a tenant may decide, and how strictly it is read."""
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from common.errors import Unavailable
 from google.protobuf.timestamp_pb2 import Timestamp
 from strongroom.types.v1.binding_pb2 import STATUS_CONNECTED, STATUS_REVOKED, Binding, CredentialInfo, Verdict
-from vault.hashicorp.login import Connection
 from vault.hashicorp.provision import Tenant, tenants_of
-from vault.rules import DECIDABLE, USUAL, Registry, Rules, rules_of
+from vault.rules import DECIDABLE, USUAL, Rules, rules_of
 
 ID = "a" * 26
 STRICT = Rules(("transfer_enabled", "withdraw_enabled"), 90)
@@ -63,55 +60,6 @@ def test_rules_of_another_form_are_refused_by_name(tmp_path: Path, text: str, sa
     file.write_text(text)
     with pytest.raises(ValueError, match=said):
         tenants_of(file)
-
-
-async def test_a_changed_rule_holds_after_half_a_minute_and_the_usual_ones_where_none_is_left(
-    parts: Any, server: Any, tenant: str, clock: Any
-) -> None:
-    assert await parts.registry.rules(tenant) == USUAL
-    said = server.provision(Tenant(tenant, "Test", STRICT))
-    assert f"tenant {tenant}: registered" in said
-    assert await parts.registry.rules(tenant) == USUAL, "known for half a minute"
-    clock.ahead += 31
-    assert await parts.registry.rules(tenant) == STRICT
-    assert f"tenant {tenant}: registered already" in server.provision(Tenant(tenant, "Test", STRICT))
-    stored = server.admin.read(f"strongroom/data/tenants/{tenant}")["data"]
-    assert stored["data"] == {
-        "name": "Test",
-        "rules": {"errors": ["transfer_enabled", "withdraw_enabled"], "rotation_days": 90},
-    }
-    assert stored["metadata"]["version"] == 2
-    server.provision(Tenant(tenant, "Test"))
-    clock.ahead += 31
-    assert await parts.registry.rules(tenant) == USUAL
-
-
-async def test_known_rules_outlast_a_vault_that_cannot_be_asked_and_unknown_ones_are_not_guessed(
-    make: Any, proxy: Any, server: Any, clock: Any
-) -> None:
-    known, unknown = server.tenant(STRICT), server.tenant(STRICT)
-    registry = (await make(Connection(proxy.url))).registry
-    assert await registry.rules(known) == STRICT
-    calls = len(proxy.seen)
-    assert await registry.rules(known) == STRICT
-    assert len(proxy.seen) == calls, "no call within half a minute"
-    proxy.arm("sealed", method="", lasting=True)
-    clock.ahead += 31
-    assert await registry.rules(known) == STRICT
-    with pytest.raises(Unavailable):
-        await registry.rules(unknown)
-
-
-async def test_rules_that_nobody_can_read_count_as_none_and_are_told(
-    parts: Any, server: Any, tenant: str, logged: list[Any]
-) -> None:
-    for number, rules in enumerate(({"rotation_days": "90"}, {"errors": ["a_code_of_tomorrow"]})):
-        data = {"data": {"name": "Test", "rules": rules}, "options": {"cas": 1 + number}}
-        server.admin.write_data(f"strongroom/data/tenants/{tenant}", data=data)
-        registry = Registry(parts.own, parts.registry._clock)
-        read = await registry.rules(tenant)
-        assert read == (USUAL if number == 0 else Rules(("a_code_of_tomorrow",), 0))
-        assert [entry["event"] for entry in logged] == ["tenant_rules_unreadable"]
 
 
 def test_a_credential_is_due_so_many_days_after_it_was_stored_and_never_when_it_has_ended() -> None:

@@ -100,7 +100,6 @@ def settings_of(server: Any, folder: Path, authority: pki.Authority, issuer: Tok
 @pytest.fixture(scope="module")
 def world(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("service")
-    server.tenant()  # so that the start checks a tenant's rights too
     authority, issuer = pki.Authority.create(folder / "pki"), TokenIssuer.create(folder / "issuer")
     with VaultProcess(settings_of(server, folder, authority, issuer), folder) as process:
         yield World(process, folder, authority, issuer)
@@ -283,11 +282,24 @@ async def test_a_token_must_be_there_good_and_carry_the_scope(
     assert refused.value.extra == {"scope": "bindings:write"}
 
 
-async def test_a_tenant_that_vault_does_not_know_is_refused(world: World, connect: Any, request_of: Any) -> None:
-    token = bearer(world, "z" * 26)
-    with pytest.raises(PermissionDenied) as refused:
-        await call(BindingStoreStub(connect("gateway")).Bind, request_of(), timeout_s=5, authorization=token)
-    assert refused.value.reason == "not_provisioned"
+async def test_a_tenant_that_nobody_registered_is_refused_before_anything_is_touched(
+    world: World, connect: Any, request_of: Any, server: Any
+) -> None:
+    nobody, lines = "y" * 26, (world.folder / "audit.jsonl").read_bytes()
+    token, store, worker = bearer(world, nobody), BindingStoreStub(connect("gateway")), connect("worker")
+    sign = SignRequest(tenant_id=nobody, binding_id="0" * 32, requests=[ExchangeRequest(method="GET", path="/x")])
+    for asked in (
+        call(store.Bind, request_of(), timeout_s=5, authorization=token),
+        call(store.List, pb.ListRequest(limit=1), timeout_s=5, authorization=token),
+        call(store.Revoke, pb.RevokeRequest(binding_id="0" * 32), timeout_s=5, authorization=token),
+        call(SignerStub(worker).Sign, sign, timeout_s=5),
+        call(BindingStoreStub(worker).DescribeMany, pb.DescribeManyRequest(tenant_id=nobody), timeout_s=5),
+    ):
+        with pytest.raises(PermissionDenied) as refused:
+            await asked
+        assert refused.value.reason == "not_provisioned"
+    assert (world.folder / "audit.jsonl").read_bytes() == lines
+    assert nobody not in (server.bao.home / "audit.log").read_text().replace(f"data/tenants/{nobody}", "")
 
 
 async def test_a_worker_must_name_a_tenant_and_gets_verification_reads_only(
@@ -342,23 +354,24 @@ def test_check_prints_the_settings_and_an_unknown_variable_stops_the_start(world
 def test_it_does_not_start_with_a_right_too_many_or_too_few(server: Any, tmp_path: Path) -> None:
     authority, issuer = pki.Authority.create(tmp_path / "pki"), TokenIssuer.create(tmp_path / "issuer")
     settings = settings_of(server, tmp_path, authority, issuer)
-    name = "strongroom-service"
-    policy = server.admin.sys.read_policy(name)["data"]["rules"]
-    more = policy + '\npath "transit/export/+/+" { capabilities = ["read"] }'
-    less = policy.replace("transit/wrapping_key", "transit/something_else")
-    try:
-        for changed, line in (
-            (more, "strongroom-service has forbidden read on transit/export/"),
-            (less, "strongroom-service lacks read on transit/wrapping_key"),
-        ):
-            server.admin.sys.create_or_update_policy(name, changed)
+    wide = '\npath "{}" {{ capabilities = ["read"] }}'
+    changes = (
+        ("strongroom-service", "+", wide.format("transit/export/+/+"), "has forbidden read on transit/export/"),
+        ("strongroom-service", "transit/wrapping_key", "transit/something_else", "lacks read on transit/wrapping_key"),
+        ("strongroom-tenant", "+", wide.format("strongroom/data/credentials/*"), "has forbidden read on strongroom/"),
+        ("strongroom-tenant", "alias", "another", "lacks create, read, update on strongroom/data/"),
+    )
+    for name, old, new, line in changes:
+        policy = server.admin.sys.read_policy(name)["data"]["rules"]
+        try:
+            server.admin.sys.create_or_update_policy(name, policy + new if old == "+" else policy.replace(old, new))
             command = [sys.executable, "-m", "vault"]
             environment = clean_environment(**settings)
             ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
             assert ended.returncode == 1
-            assert line in ended.stderr
-    finally:
-        server.admin.sys.create_or_update_policy(name, policy)
+            assert f"{name} {line}" in ended.stderr
+        finally:
+            server.admin.sys.create_or_update_policy(name, policy)
 
 
 async def test_the_wrapping_key_is_told_to_a_caller_with_a_token_and_its_fingerprint_is_that_of_its_der(

@@ -19,6 +19,7 @@ from strongroom.vault.v1.binding_store_pb2_grpc import add_BindingStoreServicer_
 from strongroom.vault.v1.signer_pb2_grpc import add_SignerServicer_to_server
 
 from vault import policy
+from vault.actor import Admission
 from vault.audit import AuditLog
 from vault.bindings import Bindings
 from vault.enrolment import Enrolments
@@ -26,11 +27,11 @@ from vault.hashicorp import preflight
 from vault.hashicorp.directory import VaultDirectory
 from vault.hashicorp.http import VaultHttp
 from vault.hashicorp.kv import KeyValue, OwnKeyValue
-from vault.hashicorp.login import Logins
+from vault.hashicorp.login import Logins, signer_role
 from vault.hashicorp.transit import Transit
 from vault.listing import Listing
 from vault.reconcile import Reconciler
-from vault.rules import Registry
+from vault.registry import Registry
 from vault.servicer import CALLERS, Oracle, Store
 from vault.settings import VaultSettings
 from vault.signer import Signer
@@ -53,11 +54,13 @@ class App:
         self._health = Health(settings.health_address)
         documents, own = KeyValue(self._http), OwnKeyValue(self._http)
         tokens = TokenVerifier(settings.jwt_issuer, settings.jwks_file, clock)
+        admission = Admission(tokens, Registry(own, clock))
         bindings = Bindings(documents, own, self._transit, self._audit, clock, steps=steps)
         self._reconciler = Reconciler(bindings, documents, self._directory, self._audit, clock)
-        enrolments, registry = Enrolments(documents, own, self._audit), Registry(own, clock)
-        self._store = Store(bindings, enrolments, registry, Listing(documents, self._directory), tokens)
-        self._oracle = Oracle(Signer(documents, self._transit, self._audit, policy.load(), clock), tokens)
+        enrolments, listing = Enrolments(documents, own, self._audit), Listing(documents, self._directory)
+        self._store = Store(bindings, enrolments, listing, admission)
+        reading = KeyValue(self._http, signer_role)
+        self._oracle = Oracle(Signer(reading, self._transit, self._audit, policy.load(), clock), admission)
         self._settings = settings
 
     async def serve(self, stopping: asyncio.Event) -> None:
@@ -111,8 +114,7 @@ class App:
         """Wait for Vault, then make sure of our own rights there."""
         while not stopping.is_set():
             try:
-                tenants = await self._directory.tenants()
-                await preflight.check(self._http, tenants[0] if tenants else None)
+                await preflight.check(self._http)
                 return
             except Unavailable as error:
                 logs.get().warning("waiting_for_vault", reason=error.reason)

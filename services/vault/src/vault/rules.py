@@ -1,22 +1,14 @@
 """Own what a tenant has decided about its bindings: the form of its rules, and what holds where it decided nothing.
 
-Rules are data of the tenants' registry, which only provisioning writes. They decide no right to anything.
+Rules are data of the tenants' registry. They decide no right to anything.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from common import logs
-from common.clock import Clock
-from common.errors import Unavailable
 from strongroom.types.v1.binding_pb2 import STATUS_REVOKED, Binding, TenantRules
 
-from vault.store import OwnDocuments
-
-CACHED_S: Final = 30.0
-CACHED_TENANTS: Final = 4096
 ROTATION_DAYS: Final = range(3651)
 # The findings that are an error for one tenant and a remark for another. The others mean the same to everybody.
 DECIDABLE: Final = frozenset(
@@ -83,38 +75,3 @@ def rules_of(value: object) -> Rules:
 def unknown_codes(rules: Rules) -> list[str]:
     """Return the codes that rules may not decide."""
     return [code for code in rules.errors if code not in DECIDABLE]
-
-
-class Registry:
-    """The rules of each tenant, at most CACHED_S old; older only while the registry cannot be read."""
-
-    def __init__(self, own: OwnDocuments, clock: Clock) -> None:
-        self._own = own
-        self._clock = clock
-        self._known: dict[str, tuple[float, Rules]] = {}
-
-    async def rules(self, tenant: str) -> Rules:
-        """Return the tenant's rules; raise Unavailable when they were never read and cannot be."""
-        now, known = self._clock.monotonic(), self._known.get(tenant)
-        if known and now < known[0] + CACHED_S:
-            return known[1]
-        try:
-            found = await self._own.read("tenants", tenant)
-        except Unavailable:
-            if known is None:
-                raise
-            return known[1]
-        if len(self._known) >= CACHED_TENANTS:
-            self._known.clear()
-        read = _stored(tenant, found.data if found else None)
-        self._known[tenant] = (now, read)
-        return read
-
-
-def _stored(tenant: str, data: Mapping[str, Any] | None) -> Rules:
-    """Return the rules of a registry document; what nobody can read counts as no decision, and is told."""
-    try:
-        return rules_of((data or {}).get("rules", {}))
-    except ValueError:
-        logs.get().error("tenant_rules_unreadable", tenant=tenant)
-        return USUAL

@@ -6,7 +6,6 @@ from typing import Final
 from common import ids
 from common.errors import InvalidArgument
 from common.rpc.server import Callers, ServicerContext
-from common.tokens import TokenVerifier
 from strongroom.types.v1.binding_pb2 import Binding
 from strongroom.vault.v1.binding_store_pb2 import (
     BindRequest,
@@ -32,12 +31,11 @@ from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreServicer
 from strongroom.vault.v1.signer_pb2 import SignRequest, SignResponse
 from strongroom.vault.v1.signer_pb2_grpc import SignerServicer
 
-from vault.actor import actor_of
+from vault.actor import Admission
 from vault.asked import asked
 from vault.bindings import Bindings
 from vault.enrolment import Enrolments
 from vault.listing import Listing
-from vault.rules import Registry
 from vault.signer import Signer
 
 READ: Final = "bindings:read"
@@ -60,47 +58,45 @@ CALLERS: Final[Callers] = {
 
 
 class Store(BindingStoreServicer):
-    """Custody of records and credentials. A tenant's rules are asked for before anything is written."""
+    """Custody of records and credentials. Each call is let in first: the tenant, its scope, its registration."""
 
     def __init__(
         self,
         bindings: Bindings,
         enrolments: Enrolments,
-        registry: Registry,
         listing: Listing,
-        tokens: TokenVerifier,
+        admission: Admission,
     ) -> None:
         self._bindings = bindings
         self._enrolments = enrolments
-        self._registry = registry
         self._listing = listing
-        self._tokens = tokens
+        self._admission = admission
 
     async def Bind(self, request: BindRequest, context: ServicerContext) -> BindResponse:
         """Store a credential."""
-        actor = actor_of(context, self._tokens, WRITE)
+        actor, tenant = await self._admission.admit(context, WRITE)
         wanted = asked(actor.tenant, request)
         request.ClearField("credential")
-        rules = await self._registry.rules(actor.tenant)
         binding, created = await self._bindings.bind(actor, wanted)
-        return BindResponse(binding=rules.dated(binding), created=created)
+        return BindResponse(binding=tenant.rules.dated(binding), created=created)
 
     async def WrappingKey(self, request: WrappingKeyRequest, context: ServicerContext) -> WrappingKeyResponse:  # noqa: ARG002
         """Tell the public key for sealed binds."""
-        actor_of(context, self._tokens, READ)
+        await self._admission.admit(context, READ)
         key = await self._bindings.wrapping_key()
         return WrappingKeyResponse(public_key=key.pem, fingerprint=key.fingerprint)
 
     async def Describe(self, request: DescribeRequest, context: ServicerContext) -> DescribeResponse:
         """Read one record."""
-        actor = actor_of(context, self._tokens, READ, request.tenant_id)
+        actor, tenant = await self._admission.admit(context, READ, request.tenant_id)
         name = ids.binding_id(request.binding_id)
-        rules = await self._registry.rules(actor.tenant)
-        return DescribeResponse(binding=rules.dated((await self._bindings.records.load(actor.tenant, name)).binding))
+        return DescribeResponse(
+            binding=tenant.rules.dated((await self._bindings.records.load(actor.tenant, name)).binding)
+        )
 
     async def List(self, request: ListRequest, context: ServicerContext) -> ListResponse:
         """Read a page of the tenant's records."""
-        actor = actor_of(context, self._tokens, READ)
+        actor, tenant = await self._admission.admit(context, READ)
         if not 1 <= request.limit <= PAGE_LIMIT:
             raise InvalidArgument("limit", f"The limit must be 1 to {PAGE_LIMIT}.", field="limit")
 
@@ -108,21 +104,19 @@ class Store(BindingStoreServicer):
             wanted = not request.status or binding.verdict.status == request.status
             return wanted and request.subject in ("", binding.subject)
 
-        rules = await self._registry.rules(actor.tenant)
         found, after = await self._listing.page(actor.tenant, request.after, request.limit, keep)
-        return ListResponse(bindings=map(rules.dated, found), next_after=after)
+        return ListResponse(bindings=map(tenant.rules.dated, found), next_after=after)
 
     async def Transition(self, request: TransitionRequest, context: ServicerContext) -> TransitionResponse:
         """Record a verdict."""
-        actor = actor_of(context, self._tokens, WRITE, request.tenant_id)
+        actor, tenant = await self._admission.admit(context, WRITE, request.tenant_id)
         name = ids.binding_id(request.binding_id)
-        rules = await self._registry.rules(actor.tenant)
         binding, changed = await self._bindings.transition(actor, name, request.expected_revision, request.verdict)
-        return TransitionResponse(binding=rules.dated(binding), changed=changed)
+        return TransitionResponse(binding=tenant.rules.dated(binding), changed=changed)
 
     async def Revoke(self, request: RevokeRequest, context: ServicerContext) -> RevokeResponse:
         """End a binding."""
-        actor = actor_of(context, self._tokens, WRITE)
+        actor, _ = await self._admission.admit(context, WRITE)
         name = ids.binding_id(request.binding_id)
         binding = await self._bindings.revoke(actor, name)
         await self._enrolments.leave(actor, name)
@@ -130,15 +124,14 @@ class Store(BindingStoreServicer):
 
     async def Enroll(self, request: EnrollRequest, context: ServicerContext) -> EnrollResponse:
         """Record the exchange account of a binding's key."""
-        actor = actor_of(context, self._tokens, WRITE, request.tenant_id)
+        actor, tenant = await self._admission.admit(context, WRITE, request.tenant_id)
         name = ids.binding_id(request.binding_id)
-        rules = await self._registry.rules(actor.tenant)
         told = await self._enrolments.enroll(actor, name, request.uid, request.environment)
         return EnrollResponse(
             siblings=told.siblings,
             keys_bound=told.keys_bound,
             bound_elsewhere=told.bound_elsewhere,
-            rules=rules.message(),
+            rules=tenant.rules.message(),
             joined=told.joined,
         )
 
@@ -149,21 +142,21 @@ class Store(BindingStoreServicer):
 
     async def DescribeMany(self, request: DescribeManyRequest, context: ServicerContext) -> DescribeManyResponse:
         """Read many records of one tenant."""
-        actor = actor_of(context, self._tokens, READ, request.tenant_id)
+        actor, tenant = await self._admission.admit(context, READ, request.tenant_id)
         if len(request.binding_ids) > MANY_LIMIT:
             raise InvalidArgument("limit", f"At most {MANY_LIMIT} ids at once.", field="binding_ids")
-        rules = await self._registry.rules(actor.tenant)
         found = await self._listing.many(actor.tenant, request.binding_ids)
-        return DescribeManyResponse(bindings=map(rules.dated, found))
+        return DescribeManyResponse(bindings=map(tenant.rules.dated, found))
 
 
 class Oracle(SignerServicer):
     """The one oracle."""
 
-    def __init__(self, signer: Signer, tokens: TokenVerifier) -> None:
+    def __init__(self, signer: Signer, admission: Admission) -> None:
         self._signer = signer
-        self._tokens = tokens
+        self._admission = admission
 
     async def Sign(self, request: SignRequest, context: ServicerContext) -> SignResponse:
         """Sign exchange requests of one binding."""
-        return await self._signer.sign(actor_of(context, self._tokens, "requests:sign", request.tenant_id), request)
+        actor, _ = await self._admission.admit(context, "requests:sign", request.tenant_id)
+        return await self._signer.sign(actor, request)

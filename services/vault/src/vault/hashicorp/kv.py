@@ -4,7 +4,7 @@ A tenant's documents are reached with that tenant's token alone, the service's o
 built from checked ids.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from vault.hashicorp.http import Answer, VaultHttp, outcome, read
@@ -15,24 +15,25 @@ MOUNT: Final = "strongroom"
 
 
 class KeyValue:
-    """The port's `Documents` on Vault."""
+    """The port's `Documents` on Vault; `role_of` names the identity of a tenant, which decides what can be done."""
 
-    def __init__(self, http: VaultHttp) -> None:
+    def __init__(self, http: VaultHttp, role_of: Callable[[str], Role] = tenant_role) -> None:
         self._http = http
+        self._role_of = role_of
 
     async def read(self, tenant: str, collection: Collection, name: str) -> Document | None:
         """Return the newest version, or None when there never was one."""
-        return await _newest(self._http, tenant_role(tenant), collection, tenant, name)
+        return await _newest(self._http, self._role_of(tenant), collection, tenant, name)
 
     async def write(
         self, tenant: str, collection: Collection, name: str, data: Mapping[str, Any], cas: int
     ) -> Outcome[int]:
         """Write version `cas` + 1, if `cas` is the current one (0: none)."""
-        return await _next(self._http, tenant_role(tenant), data, cas, collection, tenant, name)
+        return await _next(self._http, self._role_of(tenant), data, cas, collection, tenant, name)
 
     async def destroy(self, tenant: str, collection: Collection, name: str) -> Outcome[None]:
         """Destroy every version; the version numbers stay used."""
-        role = tenant_role(tenant)
+        role = self._role_of(tenant)
         metadata = read(await self._http.call(role, "GET", MOUNT, "metadata", collection, tenant, name, pure=True))
         versions = metadata.data["versions"] if metadata else {}
         left = [int(number) for number, version in versions.items() if not version["destroyed"]]
@@ -44,7 +45,7 @@ class KeyValue:
     async def names(self, tenant: str, collection: Collection) -> list[str]:
         """Return the names of the tenant's documents, sorted."""
         return listed(
-            read(await self._http.call(tenant_role(tenant), "LIST", MOUNT, "metadata", collection, tenant, pure=True))
+            read(await self._http.call(self._role_of(tenant), "LIST", MOUNT, "metadata", collection, tenant, pure=True))
         )
 
 

@@ -13,7 +13,8 @@ import hvac
 import requests
 from common import logs
 from common.clock import Clock
-from common.errors import PermissionDenied, StrongroomError
+from common.errors import Internal, PermissionDenied, StrongroomError
+from common.ids import TENANT_ID
 from common.secret import Secret
 from hvac.exceptions import InvalidRequest, VaultError
 from joserfc import jwt
@@ -40,7 +41,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """One identity at Vault: the role of the JWT auth method, and the only subject bound to it."""
+    """One identity at Vault: a role of the JWT auth method, and the subject that logs in by it."""
 
     name: str
     subject: str
@@ -48,11 +49,28 @@ class Role:
 
 SERVICE: Final = Role("strongroom-service", "strongroom-service")
 RECONCILER: Final = Role("strongroom-reconciler", "strongroom-reconciler")
+TENANT: Final = "strongroom-tenant"
+SIGNER: Final = "strongroom-signer"
 
 
 def tenant_role(tenant: str) -> Role:
-    """Return the identity of one tenant; its subject is the tenant alone, so that no two share an alias."""
-    return Role(f"strongroom-tenant-{tenant}", tenant)
+    """Return the identity that keeps one tenant's documents and keys: the role of all, and a subject of its own.
+
+    Vault opens the paths that begin with the subject. Raises Internal for what is no tenant id: a pattern among them
+    was once a wildcard.
+    """
+    return Role(TENANT, _checked(tenant))
+
+
+def signer_role(tenant: str) -> Role:
+    """Return the identity that signs for one tenant: it reads and signs, and changes nothing. Raises Internal."""
+    return Role(SIGNER, _checked(tenant))
+
+
+def _checked(tenant: str) -> str:
+    if not TENANT_ID.fullmatch(tenant):
+        raise Internal("tenant_id")
+    return tenant
 
 
 def admin_client(connection: Connection, token: Secret | None = None) -> hvac.Client:

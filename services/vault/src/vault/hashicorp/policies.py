@@ -1,5 +1,9 @@
 """Own what each identity may do at Vault, as policy documents. Export, backup and restore are in none of them.
 
+Two documents hold for every tenant: where a tenant stands in a path, Vault puts the name of the alias that logged in.
+An alias keeps its name for ever; its metadata, which the next login rewrites, is never used. Vault reads such a
+document anew for each request: so the one for signing is short, and can change nothing.
+
 A tenant needs `config` for the fence, and `config` could make a key exportable: so the glob of its keys names the only
 parameters that may be sent. A rule with `+` would lose to that glob, so it could not narrow it.
 """
@@ -33,8 +37,9 @@ SIGN_PARAMETERS: Final[dict[str, list[Any]]] = {
 SELF: Final[Rules] = {"sys/capabilities-self": {"capabilities": ["update"]}}
 
 
-def tenant(tenant_id: str) -> str:
-    """Return the policy of one tenant: its own documents and keys, nothing else."""
+def tenant(accessor: str) -> str:
+    """Return the policy of keeping: each tenant its own documents and keys. `accessor` is that of the JWT method."""
+    tenant_id = _whoever(accessor)
     rules: Rules = {
         f"{MOUNT}/data/{collection}/{tenant_id}/*": {"capabilities": ["create", "read", "update"]}
         for collection in ("bindings", "credentials", "fp", "accounts")
@@ -51,6 +56,20 @@ def tenant(tenant_id: str) -> str:
                 "capabilities": ["create", "read", "update", "delete"],
                 "allowed_parameters": KEY_PARAMETERS,
             },
+        }
+    )
+
+
+def signer(accessor: str) -> str:
+    """Return the policy of signing: each tenant by its own keys. `accessor` is that of the JWT method."""
+    tenant_id = _whoever(accessor)
+    return _document(
+        {
+            **SELF,
+            **{
+                f"{MOUNT}/data/{collection}/{tenant_id}/*": {"capabilities": ["read"]}
+                for collection in ("bindings", "credentials")
+            },
             f"{TRANSIT}/hmac/{tenant_id}.*": {"capabilities": ["update"]},
             f"{TRANSIT}/sign/{tenant_id}.*": {
                 "capabilities": ["update"],
@@ -59,6 +78,11 @@ def tenant(tenant_id: str) -> str:
             },
         }
     )
+
+
+def _whoever(accessor: str) -> str:
+    """Return what Vault replaces by the tenant whose token it is."""
+    return f"{{{{identity.entity.aliases.{accessor}.name}}}}"
 
 
 def service() -> str:

@@ -4,7 +4,7 @@ from typing import Final
 
 from vault.hashicorp.http import Answer, VaultHttp
 from vault.hashicorp.kv import MOUNT
-from vault.hashicorp.login import RECONCILER, SERVICE, Role, tenant_role
+from vault.hashicorp.login import RECONCILER, SERVICE, Role, signer_role, tenant_role
 from vault.hashicorp.transit import CANARY_KEY, FINGERPRINT_KEY, TRANSIT
 from vault.store import unavailable
 
@@ -14,7 +14,9 @@ BINDING: Final = "0" * 32
 FINGERPRINT: Final = "0" * 64
 HOLDERS: Final = f"{MOUNT}/data/holders/{FINGERPRINT}"
 SEALED: Final = f"{MOUNT}/data/sealed/{FINGERPRINT}"
-STRANGER: Final = "0" * 26
+# One role is for every tenant, so any id shows what it may: no tenant has these, for ids are drawn at random.
+SOMEBODY: Final = f"{1:026}"
+STRANGER: Final = f"{0:026}"
 
 
 class WrongRights(Exception):
@@ -73,24 +75,42 @@ def _tenant(tenant: str) -> Wanted:
     own[f"{MOUNT}/metadata/bindings/{tenant}/"] = frozenset(["list"])
     own[f"{MOUNT}/metadata/credentials/{tenant}/{BINDING}"] = frozenset(["read"])
     own[f"{TRANSIT}/keys/{key}"] = frozenset(["create", "read", "update", "delete"])
+    closed = [f"{TRANSIT}/{way}/{key}/sha2-256" for way in ("hmac", "sign")]
+    return {**_forbidden(tenant), **own, **_foreign(), **dict.fromkeys(closed, NOTHING)}
+
+
+def _signer(tenant: str) -> Wanted:
+    key = f"{tenant}.{BINDING}"
+    own = {f"{MOUNT}/data/{part}/{tenant}/{BINDING}": frozenset(["read"]) for part in ("bindings", "credentials")}
     own |= {f"{TRANSIT}/{way}/{key}/sha2-256": frozenset(["update"]) for way in ("hmac", "sign")}
+    closed = [
+        f"{TRANSIT}/keys/{key}",
+        f"{TRANSIT}/keys/{key}/config",
+        f"{MOUNT}/destroy/credentials/{tenant}/{BINDING}",
+    ]
+    closed += [f"{MOUNT}/data/{part}/{tenant}/{BINDING}" for part in ("fp", "accounts")]
+    return {**_forbidden(tenant), **own, **_foreign(), **dict.fromkeys(closed, NOTHING)}
+
+
+def _foreign() -> Wanted:
+    """Return what no tenant's identity may touch, for it is another's or the service's."""
     foreign = f"{STRANGER}.{BINDING}"
     closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{foreign}", HOLDERS, SEALED]
     closed += [f"{TRANSIT}/{way}/{foreign}/sha2-256" for way in ("hmac", "sign")]
     closed += [f"{MOUNT}/data/{part}/{STRANGER}/{BINDING}" for part in ("bindings", "credentials")]
-    return {**_forbidden(tenant), **own, **dict.fromkeys(closed, NOTHING)}
+    return dict.fromkeys(closed, NOTHING)
 
 
-async def check(http: VaultHttp, tenant: str | None) -> None:
-    """Compare what our identities may do with what they should; `tenant` is one of the registered ones.
+async def check(http: VaultHttp) -> None:
+    """Compare what our identities may do with what they should.
 
     Raises WrongRights, PermissionDenied for an identity that is not provisioned, Unavailable.
     """
-    await _compare(http, SERVICE, _service(tenant or STRANGER))
-    await _compare(http, RECONCILER, _reconciler(tenant or STRANGER))
-    if tenant:
-        await _compare(http, tenant_role(tenant), _tenant(tenant))
-        await _never_exportable(http, tenant)
+    await _compare(http, SERVICE, _service(SOMEBODY))
+    await _compare(http, RECONCILER, _reconciler(SOMEBODY))
+    await _compare(http, tenant_role(SOMEBODY), _tenant(SOMEBODY))
+    await _compare(http, signer_role(SOMEBODY), _signer(SOMEBODY))
+    await _never_exportable(http, SOMEBODY)
 
 
 async def _never_exportable(http: VaultHttp, tenant: str) -> None:

@@ -4,6 +4,7 @@ Idempotent: what is there already is brought to what it should be, and each line
 a tenant's documents or keys.
 """
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from hvac.exceptions import InvalidPath, InvalidRequest, VaultError
 
 from vault.hashicorp import policies
 from vault.hashicorp.kv import MOUNT
-from vault.hashicorp.login import AUDIENCE, RECONCILER, SERVICE, Role, tenant_role
+from vault.hashicorp.login import AUDIENCE, RECONCILER, SERVICE, SIGNER, TENANT
 from vault.hashicorp.transit import CANARY_KEY, FINGERPRINT_KEY, TRANSIT
 from vault.rules import Rules, rules_of, unknown_codes
 
@@ -24,6 +25,7 @@ LIFE: Final = "300s"
 JWT: Final = "jwt"
 MOUNT_TRIES: Final = 100
 MOUNT_PAUSE_S: Final = 0.1
+OF_ONE_TENANT: Final = re.compile(rf"{TENANT}-[a-z0-9]{{26}}")  # roles and policies of earlier versions
 Say = Callable[[str], None]
 
 
@@ -73,11 +75,13 @@ def provision(client: hvac.Client, login_public_key: str, tenants: Sequence[Tena
     _mount(client, TRANSIT, "transit", {}, say)
     for key in (FINGERPRINT_KEY, CANARY_KEY):
         _service_key(client, key, say)
-    _jwt(client, login_public_key, say)
-    _identity(client, SERVICE, policies.service(), say)
-    _identity(client, RECONCILER, policies.reconciler(), say)
+    accessor = _jwt(client, login_public_key, say)
+    _identity(client, SERVICE.name, policies.service(), say, subject=SERVICE.subject)
+    _identity(client, RECONCILER.name, policies.reconciler(), say, subject=RECONCILER.subject)
+    _identity(client, TENANT, policies.tenant(accessor), say)
+    _identity(client, SIGNER, policies.signer(accessor), say)
+    _without_roles_of_one_tenant(client, say)
     for tenant in tenants:
-        _identity(client, tenant_role(tenant.id), policies.tenant(tenant.id), say)
         _register(client, tenant, say)
     _audit(client, say)
 
@@ -120,31 +124,43 @@ def _service_key(client: hvac.Client, name: str, say: Say) -> None:
     say(f"key {name}: there already")
 
 
-def _jwt(client: hvac.Client, public_key: str, say: Say) -> None:
+def _jwt(client: hvac.Client, public_key: str, say: Say) -> str:
+    """Make the auth method trust the login key, and return its accessor."""
     if f"{JWT}/" not in client.sys.list_auth_methods()["data"]:
         client.sys.enable_auth_method(JWT, path=JWT)
         say(f"auth {JWT}/: made")
     settings = {"jwt_validation_pubkeys": [public_key], "jwt_supported_algs": ["ES256"], "bound_issuer": AUDIENCE}
     client.write_data(f"auth/{JWT}/config", data=settings)
     say(f"auth {JWT}/: trusts the login key")
+    return str(client.sys.list_auth_methods()["data"][f"{JWT}/"]["accessor"])
 
 
-def _identity(client: hvac.Client, role: Role, policy: str, say: Say) -> None:
-    """Make a policy and the role that alone carries it, open to one subject."""
-    client.sys.create_or_update_policy(role.name, policy)
+def _identity(client: hvac.Client, name: str, policy: str, say: Say, *, subject: str = "") -> None:
+    """Make a policy and the role that alone carries it, open to one subject where there is one."""
+    client.sys.create_or_update_policy(name, policy)
     settings: dict[str, Any] = {
         "role_type": "jwt",
         "user_claim": "sub",
         "bound_audiences": [AUDIENCE],
-        "bound_subject": role.subject,
+        "bound_subject": subject,
         "token_type": "batch",
         "token_ttl": LIFE,
         "token_max_ttl": LIFE,
-        "token_policies": [role.name],
+        "token_policies": [name],
         "token_no_default_policy": True,
     }
-    client.write_data(f"auth/{JWT}/role/{role.name}", data=settings)
-    say(f"role and policy {role.name}: written")
+    client.write_data(f"auth/{JWT}/role/{name}", data=settings)
+    say(f"role and policy {name}: written")
+
+
+def _without_roles_of_one_tenant(client: hvac.Client, say: Say) -> None:
+    """Remove what earlier versions made for each tenant; the aliases stay, for they have the same names."""
+    for name in filter(OF_ONE_TENANT.fullmatch, _listed(client, f"auth/{JWT}/role")):
+        client.delete(f"auth/{JWT}/role/{name}")
+        say(f"role {name}: removed")
+    for name in filter(OF_ONE_TENANT.fullmatch, _listed(client, "sys/policies/acl")):
+        client.delete(f"sys/policies/acl/{name}")
+        say(f"policy {name}: removed")
 
 
 def _register(client: hvac.Client, tenant: Tenant, say: Say) -> None:
@@ -176,3 +192,8 @@ def _read(client: hvac.Client, path: str) -> dict[str, Any] | None:
     except InvalidPath:
         return None
     return answer["data"] if answer else None
+
+
+def _listed(client: hvac.Client, path: str) -> list[str]:
+    answer = client.list(path)
+    return list(answer["data"]["keys"]) if answer else []

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 from strongroom.types.v1.binding_pb2 import KEY_TYPE_RSA
 
 from vault.hashicorp.http import Answer, Lost, VaultHttp, outcome, read
-from vault.hashicorp.login import SERVICE, tenant_role
+from vault.hashicorp.login import SERVICE, signer_role, tenant_role
 from vault.material import Material
 from vault.store import Applied, NotApplied, OtherKeyType, Outcome, Signature, Why, WrappingKey, unavailable
 from vault.wrapped import SealedSecret
@@ -83,7 +83,7 @@ class Transit:
         way, name, options = ("sign", "signature", RSA_SIGNING) if key_type == KEY_TYPE_RSA else ("hmac", "hmac", {})
         body = {"batch_input": _batch(messages), **options}
         segments = (TRANSIT, way, key_name(tenant, binding), "sha2-256")
-        answer = await self._http.call(tenant_role(tenant), "POST", *segments, body=body, pure=True)
+        answer = await self._http.call(signer_role(tenant), "POST", *segments, body=body, pure=True)
         if isinstance(answer, Answer) and answer.status == 400:
             if "does not support" in answer.errors:
                 raise OtherKeyType()
