@@ -158,6 +158,10 @@ class VaultService(store_grpc.BindingStoreServicer):
         )
         return store.BindResponse(binding=record, created=True)
 
+    async def WrappingKey(self, request: Any, rpc: Any) -> Any:
+        self.world.enter(rpc, "wrapping_key")
+        return store.WrappingKeyResponse(public_key="a public key", fingerprint="f" * 64)
+
     async def Describe(self, request: Any, rpc: Any) -> Any:
         tenant = self.world.enter(rpc, "describe")
         return store.DescribeResponse(binding=self._record(tenant, request.binding_id))

@@ -12,6 +12,11 @@ def _with(body, **credential):
     return {**body, "credential": {**body["credential"], **credential}}
 
 
+def _none(body):
+    """Return the credential without a secret."""
+    return {name: value for name, value in body["credential"].items() if name != "secret_key"}
+
+
 MALFORMED = {
     "a field is missing": lambda b: {name: value for name, value in b.items() if name != "scopes"},
     "a credential field is missing": lambda b: {**b, "credential": {"api_key": CANARY, "secret_key": CANARY}},
@@ -21,7 +26,10 @@ MALFORMED = {
     "a value is an object": lambda b: _with(b, secret_key={CANARY: CANARY}),
     "a value is null": lambda b: _with(b, passphrase=None),
     "an unknown field": lambda b: {**b, CANARY: CANARY},
-    "an unknown credential field": lambda b: _with(b, wrapped_secret=CANARY),
+    "an unknown credential field": lambda b: _with(b, sealed_secret=CANARY),
+    "a wrapped secret that is none": lambda b: {**b, "credential": {**_none(b), "wrapped_secret": CANARY + "!"}},
+    "a wrapped secret beside a plain one": lambda b: _with(b, wrapped_secret=CANARY),
+    "a fingerprint that is none": lambda b: _with(b, wrapping_key_fingerprint=CANARY),
     "a wrong exchange": lambda b: {**b, "exchange": CANARY},
     "a wrong scope": lambda b: {**b, "scopes": [CANARY]},
     "a wrong key type": lambda b: _with(b, key_type=CANARY),

@@ -17,6 +17,7 @@ from gateway import pem
 
 SECRET_BYTES: Final = range(32, 513)  # what Vault's Transit engine imports as an HMAC key
 LIMIT: Final = 256
+ABSENT: Final = object()  # stands for a secret key that was not sent
 # Characters that show nothing and are not in Unicode's category of formats: fillers, variation selectors.
 _BLANKS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {
     chr(code) for code in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
@@ -64,8 +65,18 @@ def _cleaned(raw: Any) -> tuple[str, bool]:
     return text, cleaned
 
 
-def _secret_key(raw: Any, info: ValidationInfo) -> Pasted:
-    """Check the secret key as what its key type says; without a valid one, only that it is a text."""
+def _secret_key(raw: Any, info: ValidationInfo) -> Pasted | None:
+    """Check the secret key as what its key type says; without a valid one, only that it is a text.
+
+    Exactly one of secret key and wrapped secret is there; a wrapped one that is wrong has been told already.
+    """
+    wrapped = info.data.get("wrapped_secret", ABSENT)
+    if raw is ABSENT:
+        if wrapped is None:
+            raise PydanticCustomError("secret_missing", "neither")
+        return None
+    if wrapped is not None:
+        raise PydanticCustomError("secret_twice", "both")
     text, cleaned = _cleaned(raw)
     key_type = info.data.get("key_type")
     if key_type is None:
@@ -101,7 +112,7 @@ def _schema(lengths: range, description: str) -> WithJsonSchema:
 _SHORT: Final = range(1, LIMIT + 1)
 ApiKey = Annotated[Pasted, PlainValidator(_within(_SHORT)), _schema(_SHORT, "The key's public id.")]
 SecretKey = Annotated[
-    Pasted,
+    Pasted | None,
     PlainValidator(_secret_key),
     _schema(
         range(SECRET_BYTES[0], pem.PASTED_LIMIT + 1),

@@ -53,6 +53,9 @@ _MESSAGES: Final = {
         "pem_as_hmac",
         "This is a PEM, and no system-generated secret: for an RSA key choose the key_type rsa.",
     ),
+    "secret_missing": ("required", "This field is required; for a sealed bind send wrapped_secret in its place."),
+    "secret_twice": ("secret_twice", "Send secret_key or wrapped_secret, not both."),
+    "not_base64": ("not_base64", "This must be standard base64 with padding, without line breaks."),
     "not_pem": (
         "not_pem",
         "This is not one private key as PEM: copy it from its BEGIN line to its END line, and nothing else. "

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from gateway.pasted import ApiKey, Passphrase, SecretKey
+from gateway.pasted import ABSENT, ApiKey, Passphrase, SecretKey
+from gateway.wrapped import Fingerprint, WrappedSecret, WrappingKey
 
 Scope = Literal["spot", "futures"]
 Status = Literal["pending", "connected", "limited", "rejected", "disconnected", "revoked"]
@@ -35,20 +36,29 @@ class Request(BaseModel):
 
 
 class Credential(Request):
-    """The three values of an exchange key, as the customer copied them."""
+    """The three values of an exchange key, as the customer copied them; the secret may come wrapped instead.
 
+    Exactly one of `secret_key` and `wrapped_secret`.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["secret_key"]}, {"required": ["wrapped_secret"]}]}
+    )
     key_type: Annotated[
         Literal["hmac", "rsa"],
         Field(description="`hmac` for a system-generated key, `rsa` for a user-generated one."),
     ] = "hmac"  # stands first: the secret key is checked as what this says
     api_key: ApiKey
-    secret_key: SecretKey
+    wrapped_secret: WrappedSecret  # stands before the secret key, whose check asks whether it is there
+    secret_key: Annotated[SecretKey, Field(default_factory=lambda: ABSENT, validate_default=True)]
     passphrase: Passphrase
+    wrapping_key_fingerprint: Fingerprint
 
     @property
     def cleaned(self) -> list[str]:
         """The names of the fields from which white space or invisible characters were removed."""
-        return [name for name in CREDENTIAL_FIELDS if getattr(self, name).cleaned]
+        pasted = {name: getattr(self, name) for name in CREDENTIAL_FIELDS}
+        return [name for name, value in pasted.items() if value is not None and value.cleaned]
 
 
 class BindRequest(Request):
@@ -276,3 +286,4 @@ class ExchangeGuide(BaseModel):
     limits: Limits
     errors: list[CommonError]
     good_practice: list[str]
+    wrapping_key: WrappingKey | None = Field(description="For sealed binds; null while the key vault cannot be asked.")

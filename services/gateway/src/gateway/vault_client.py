@@ -13,6 +13,7 @@ from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreStub
 
 from gateway.resource import number
 from gateway.schemas import BindRequest, Credential
+from gateway.wrapped import WrappingKey, described
 
 READ_S: Final = 5.0
 WRITE_S: Final = 20.0  # a bind makes a handful of Vault writes; Vault may be failing over meanwhile
@@ -39,6 +40,13 @@ class VaultClient:
         record: pb.Binding = answer.binding
         return record
 
+    async def wrapping_key(self, authorization: str) -> WrappingKey:
+        """Return the public key for sealed binds, with how to use it."""
+        answer = await call(
+            self._stub.WrappingKey, messages.WrappingKeyRequest(), timeout_s=READ_S, authorization=authorization
+        )
+        return described(answer.public_key, answer.fingerprint)
+
     async def describe(self, authorization: str, binding_id: str) -> pb.Binding:
         """Return one record; raise NotFound for an id that is not the tenant's."""
         request = messages.DescribeRequest(binding_id=binding_id)
@@ -64,7 +72,9 @@ class VaultClient:
 def _credential(pasted: Credential) -> messages.Credential:
     return messages.Credential(
         api_key=pasted.api_key.value.reveal(),
-        secret_key=pasted.secret_key.value.reveal(),
+        secret_key=pasted.secret_key.value.reveal() if pasted.secret_key else "",
         passphrase=pasted.passphrase.value.reveal(),
         key_type=number(pb.KeyType, pasted.key_type),
+        wrapped_secret=pasted.wrapped_secret.reveal() if pasted.wrapped_secret else "",
+        wrapping_key_fingerprint=pasted.wrapping_key_fingerprint or "",
     )
