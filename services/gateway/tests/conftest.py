@@ -36,6 +36,8 @@ from gateway.settings import GatewaySettings
 from strongroom.types.v1 import binding_pb2 as pb
 from strongroom.vault.v1 import binding_store_pb2 as store
 from strongroom.vault.v1 import binding_store_pb2_grpc as store_grpc
+from strongroom.vault.v1 import freezes_pb2 as freezes
+from strongroom.vault.v1 import freezes_pb2_grpc as freezes_grpc
 from strongroom.verifier.v1 import verification_service_pb2 as verification
 from strongroom.verifier.v1 import verification_service_pb2_grpc as verification_grpc
 
@@ -55,6 +57,8 @@ class World:
         self.trouble: defaultdict[str, dict[str, Exception]] = defaultdict(dict)
         self.submitted: list[tuple[str, str, int]] = []
         self.metadata: list[dict[str, Any]] = []
+        self.freezes: dict[tuple[str, str], freezes.Freeze] = {}
+        self.lifted: list[str] = []
         self.verdict = True
 
     def enter(self, rpc: Any, operation: str) -> str:
@@ -176,6 +180,38 @@ class VaultService(store_grpc.BindingStoreServicer):
         record = self._record(tenant, request.binding_id)
         record.verdict.CopyFrom(pb.Verdict(status=pb.STATUS_REVOKED))
         return store.RevokeResponse(binding=record)
+
+
+class FreezesService(freezes_grpc.FreezesServicer):
+    """The vault service's freezes, in memory: what was asked, by whom, and errors that it is told to raise."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def CreateFreeze(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "freeze")
+        identifier = hashlib.sha256(f"{tenant}{request.idempotency_key}".encode()).hexdigest()[:32]
+        made = freezes.Freeze(
+            id=identifier,
+            target=request.target,
+            reason=request.reason,
+            allow_cancels=request.allow_cancels,
+            made_at=timestamp(NOW),
+            made_by="local",
+        )
+        return freezes.CreateFreezeResponse(freeze=self.world.freezes.setdefault((tenant, identifier), made))
+
+    async def ListFreezes(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "freezes")
+        mine = [one for (owner, _), one in self.world.freezes.items() if owner == tenant]
+        return freezes.ListFreezesResponse(freezes=mine)
+
+    async def LiftFreeze(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "lift")
+        if self.world.freezes.pop((tenant, request.freeze_id), None) is None:
+            raise errors.NotFound()
+        self.world.lifted.append(request.reason)
+        return freezes.LiftFreezeResponse()
 
 
 class VerifierService(verification_grpc.VerificationServiceServicer):
@@ -306,30 +342,46 @@ def targets(background: Background, authority: Authority, issuer: TokenIssuer) -
     """The two services behind the gateway: `world`, `vault` and `verifier` (their addresses)."""
     world = World(TokenVerifier(issuer.issuer, issuer.jwks_file, SystemClock()))
     vault, verifier = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-    parts = [
+    parts: list[tuple[str, str, list[Any]]] = [
         (
             "vault",
             vault,
-            store.DESCRIPTOR.services_by_name["BindingStore"],
-            lambda server: store_grpc.add_BindingStoreServicer_to_server(VaultService(world), server),
+            [
+                (
+                    store.DESCRIPTOR.services_by_name["BindingStore"],
+                    lambda server: store_grpc.add_BindingStoreServicer_to_server(VaultService(world), server),
+                ),
+                (
+                    freezes.DESCRIPTOR.services_by_name["Freezes"],
+                    lambda server: freezes_grpc.add_FreezesServicer_to_server(FreezesService(world), server),
+                ),
+            ],
         ),
         (
             "verifier",
             verifier,
-            verification.DESCRIPTOR.services_by_name["VerificationService"],
-            lambda server: verification_grpc.add_VerificationServiceServicer_to_server(VerifierService(world), server),
+            [
+                (
+                    verification.DESCRIPTOR.services_by_name["VerificationService"],
+                    lambda server: verification_grpc.add_VerificationServiceServicer_to_server(
+                        VerifierService(world), server
+                    ),
+                )
+            ],
         ),
     ]
 
     async def start() -> list[grpc.aio.Server]:
         servers = []
-        for name, address, descriptor, register in parts:
+        for name, address, services in parts:
             leaf = authority.issue(name)
             identity = Identity(leaf.cert_file, leaf.key_file, leaf.ca_file)
             callers = {
-                f"/{descriptor.full_name}/{method.name}": frozenset(["gateway"]) for method in descriptor.methods
+                f"/{descriptor.full_name}/{method.name}": frozenset(["gateway"])
+                for descriptor, _ in services
+                for method in descriptor.methods
             }
-            servers.append(build(address, identity, callers, "strongroom.internal", [(descriptor, register)]))
+            servers.append(build(address, identity, callers, "strongroom.internal", services))
             await servers[-1].start()
         return servers
 

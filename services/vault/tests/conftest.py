@@ -40,6 +40,7 @@ from vault.asked import Asked, asked
 from vault.audit import AuditLog
 from vault.bindings import Bindings
 from vault.enrolment import Enrolments
+from vault.freezer import Freezer
 from vault.hashicorp.directory import VaultDirectory
 from vault.hashicorp.http import VaultHttp
 from vault.hashicorp.kv import KeyValue, OwnKeyValue
@@ -147,6 +148,7 @@ class Parts:
     registry: Registry
     listing: Listing
     signer: Signer
+    freezer: Freezer
     reconciler: Reconciler
 
 
@@ -185,6 +187,7 @@ class Maker:
         audit.start()
         documents, own, keys, directory = KeyValue(http), OwnKeyValue(http), Transit(http), VaultDirectory(http)
         bindings = Bindings(documents, own, keys, audit, self.clock, steps=steps)
+        freezer = Freezer(own, bindings.records, audit, self.clock)
         parts = Parts(
             http,
             documents,
@@ -197,7 +200,8 @@ class Maker:
             Enrolments(documents, own, audit),
             Registry(own, self.clock),
             Listing(documents, directory),
-            Signer(KeyValue(http, signer_role), keys, audit, policy.load(), self.clock),
+            Signer(KeyValue(http, signer_role), keys, audit, policy.load(), freezer=freezer, clock=self.clock),
+            freezer,
             Reconciler(bindings, documents, OneTenant(directory, self.tenant), audit, self.clock),
         )
         self.made.append(parts)

@@ -20,7 +20,7 @@ from cli.tokens import TokenIssuer
 from cli.valkey import Valkey
 from common import redis as connections
 from common.clock import SystemClock, timestamp
-from common.errors import Aborted, BindingRevoked, NotFound
+from common.errors import Aborted, BindingRevoked, NotFound, PolicyRefused
 from common.rpc import server
 from common.rpc.tls import Identity
 from common.tokens import TokenVerifier
@@ -195,6 +195,8 @@ class SmallVault:
     ) -> tuple[SignedRequest, int]:
         if (await self.describe(tenant, binding)).verdict.status == STATUS_REVOKED:
             raise BindingRevoked()
+        if self.records[binding].frozen:
+            raise PolicyRefused("frozen", rule="frozen", freeze_id="f" * 32)
         credential = self.credentials[binding]
         stamp = time.time_ns() // 1_000_000 + self.signer_ahead_ms + clock_offset_ms
         moment = str(stamp)

@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from gateway import problems, schemas
+from gateway import incident_schemas, problems, schemas
 
 _REF: Final = "#/components/schemas/{model}"
 _MODELS: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
@@ -18,6 +18,9 @@ _MODELS: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
     (schemas.Balances, "serialization"),
     (schemas.StatusEvent, "serialization"),
     (schemas.ExchangeGuide, "serialization"),
+    (incident_schemas.FreezeRequest, "validation"),
+    (incident_schemas.Freeze, "serialization"),
+    (incident_schemas.FreezeList, "serialization"),
     (problems.ProblemBody, "serialization"),
 ]
 # What every route can answer, before it looks at anything of its own.

@@ -77,7 +77,7 @@ _BY_KIND: Final = {
     "deadline_exceeded": "deadline_exceeded",
 }
 # The public facts of an error that its problem shows.
-_EXTRA: Final = ("rule", "binding_id")
+_EXTRA: Final = ("rule", "freeze_id", "binding_id")
 
 
 class FieldFault(BaseModel):
@@ -101,6 +101,7 @@ class ProblemBody(BaseModel):
     request_id: str = Field(description="Quote it when you ask us; it is also in `X-Request-Id`.")
     errors: list[FieldFault] = Field(default=[], description="Which fields are wrong; never their values.")
     rule: str = Field(default="", description="The policy rule that refused.")
+    freeze_id: str = Field(default="", description="The freeze that refused, with the rule `frozen`.")
     binding_id: str = Field(default="", description="The binding that exists already.")
 
 

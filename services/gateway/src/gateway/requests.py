@@ -9,16 +9,17 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from common import strict_json
 from fastapi import Header, Query
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from gateway.problems import FieldFault, Problem
-from gateway.schemas import BindRequest, Status
+from gateway.schemas import Status
 
+M = TypeVar("M", bound=BaseModel)
 _JSON: Final = re.compile(r"application/json(\s*;\s*charset=\"?utf-8\"?)?", re.IGNORECASE)
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _WAIT: Final = re.compile(r"\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*", re.IGNORECASE)
@@ -40,6 +41,8 @@ _MESSAGES: Final = {
     "literal_error": ("not_a_choice", "This is none of the values that are known."),
     "string_too_long": ("too_long", "This text is too long."),
     "string_pattern_mismatch": ("malformed", "This text does not have the right form."),
+    "string_too_short": ("too_short", "This text is too short."),
+    "bool_type": ("not_a_bool", "This must be true or false."),
     "too_short": ("too_few", "There are too few items."),
     "too_long": ("too_many", "There are too many items."),
     "string_unicode": ("not_unicode", "This is not valid Unicode text."),
@@ -90,13 +93,17 @@ async def json_body(request: Request) -> Any:
         raise Problem("duplicate_key" if duplicate else "malformed_json") from None
 
 
-async def bind_request(request: Request) -> BindRequest:
-    """Return the validated bind request of `request`."""
-    try:
-        return BindRequest.model_validate(await json_body(request))
-    except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False, include_context=True)
-        raise Problem("invalid_request", errors=faults(found)) from None
+def body(model: type[M]) -> Callable[[Request], Awaitable[M]]:
+    """Return the dependency that validates the body of a request as `model`."""
+
+    async def validated(request: Request) -> M:
+        try:
+            return model.model_validate(await json_body(request))
+        except ValidationError as error:
+            found = error.errors(include_input=False, include_url=False, include_context=True)
+            raise Problem("invalid_request", errors=faults(found)) from None
+
+    return validated
 
 
 def faults(found: Sequence[Any]) -> list[FieldFault]:

@@ -11,6 +11,7 @@ from common.clock import rfc3339
 from google.protobuf.timestamp_pb2 import Timestamp
 from strongroom.types.v1 import binding_pb2 as pb
 
+from gateway import notices
 from gateway.schemas import Permissions
 
 Json = dict[str, Any]
@@ -121,7 +122,7 @@ def _findings(record: pb.Binding, seen: pb.Observation) -> list[Json]:
     """Return the verdict's findings, then what else is to be told, unless a finding of that code is there already."""
     findings = [_finding(one) for one in record.verdict.findings]
     told = {one["code"] for one in findings}
-    further = [_whitespace_removed(record.whitespace_removed)] if record.whitespace_removed else []
+    further = notices.of(record)
     if seen.stale and seen.HasField("stale_finding"):
         further.append(_finding(seen.stale_finding))
     for one in (*further, *map(_finding, seen.notes)):
@@ -148,18 +149,6 @@ def _evidence(said: pb.Evidence) -> Json:
         "endpoint": said.endpoint or None,
         "exchange_code": said.exchange_code or None,
         "exchange_message": said.exchange_message or None,
-    }
-
-
-def _whitespace_removed(names: Any) -> Json:
-    return {
-        "code": "whitespace_removed",
-        "severity": "info",
-        "title": "Spaces or invisible characters were removed",
-        "detail": f"They came with these pasted values: {', '.join(names)}.",
-        "remedy": "Nothing needs to be done if the binding connects; otherwise copy the values again.",
-        "actor": "customer",
-        "evidence": None,
     }
 
 

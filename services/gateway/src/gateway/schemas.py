@@ -17,7 +17,8 @@ Answer = Literal["yes", "no", "unknown"]
 CREDENTIAL_FIELDS = ("api_key", "secret_key", "passphrase")
 
 
-def _printable(value: str) -> str:
+def printable(value: str) -> str:
+    """Return a text of printable characters; anything else is refused."""
     if not value.isprintable():
         raise PydanticCustomError("not_printable", "not printable")
     return value
@@ -65,9 +66,9 @@ class BindRequest(Request):
     """Bind one exchange key of one of the tenant's customers."""
 
     exchange: Literal["bitget"]
-    label: Annotated[str, Field(max_length=64), AfterValidator(_printable)] = ""
+    label: Annotated[str, Field(max_length=64), AfterValidator(printable)] = ""
     subject: Annotated[
-        str, Field(max_length=128, description="The tenant's own customer id."), AfterValidator(_printable)
+        str, Field(max_length=128, description="The tenant's own customer id."), AfterValidator(printable)
     ] = ""
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=2), AfterValidator(_unique)]
     credential: Credential

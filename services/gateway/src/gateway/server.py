@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 
 from gateway import app, documented, http
 from gateway.edge import Edge
+from gateway.incidents import Incidents
 from gateway.metrics import Metrics
 from gateway.ops import Ops
 from gateway.services import Services
@@ -76,6 +77,7 @@ class Gateway:
         self._streams = Streams(self._hub, settings.streams_per_tenant, clock)
         services = Services(
             vault=VaultClient(self._channels["vault"]),
+            incidents=Incidents(self._channels["vault"]),
             verifier=VerifierClient(self._channels["verifier"]),
             streams=self._streams,
             tokens=TokenVerifier(settings.jwt_issuer, settings.jwks_file, clock),

@@ -6,6 +6,7 @@ from common.clock import Clock
 from common.tokens import TokenVerifier
 from starlette.requests import Request
 
+from gateway.incidents import Incidents
 from gateway.streams import Streams
 from gateway.vault_client import VaultClient
 from gateway.verifier_client import VerifierClient
@@ -16,6 +17,7 @@ class Services:
     """What the routes use; nothing in them makes its own."""
 
     vault: VaultClient
+    incidents: Incidents
     verifier: VerifierClient
     streams: Streams
     tokens: TokenVerifier

@@ -14,15 +14,18 @@ from common.rpc import server as rpc_server
 from common.rpc.health import Health
 from common.rpc.tls import Identity
 from common.tokens import TokenVerifier
-from strongroom.vault.v1 import binding_store_pb2, signer_pb2
+from strongroom.vault.v1 import binding_store_pb2, freezes_pb2, signer_pb2
 from strongroom.vault.v1.binding_store_pb2_grpc import add_BindingStoreServicer_to_server
+from strongroom.vault.v1.freezes_pb2_grpc import add_FreezesServicer_to_server
 from strongroom.vault.v1.signer_pb2_grpc import add_SignerServicer_to_server
 
-from vault import policy
+from vault import freezes_servicer, policy
 from vault.actor import Admission
 from vault.audit import AuditLog
 from vault.bindings import Bindings
 from vault.enrolment import Enrolments
+from vault.freezer import Freezer
+from vault.freezes_servicer import KillSwitches
 from vault.hashicorp import preflight
 from vault.hashicorp.directory import VaultDirectory
 from vault.hashicorp.http import VaultHttp
@@ -58,9 +61,12 @@ class App:
         bindings = Bindings(documents, own, self._transit, self._audit, clock, steps=steps)
         self._reconciler = Reconciler(bindings, documents, self._directory, self._audit, clock)
         enrolments, listing = Enrolments(documents, own, self._audit), Listing(documents, self._directory)
-        self._store = Store(bindings, enrolments, listing, admission)
+        freezer = Freezer(own, bindings.records, self._audit, clock)
+        self._store = Store(bindings, enrolments, listing, freezer, admission)
         reading = KeyValue(self._http, signer_role)
-        self._oracle = Oracle(Signer(reading, self._transit, self._audit, policy.load(), clock), admission)
+        signer = Signer(reading, self._transit, self._audit, policy.load(), freezer=freezer, clock=clock)
+        self._oracle = Oracle(signer, admission)
+        self._switches = KillSwitches(freezer, tokens)
         self._settings = settings
 
     async def serve(self, stopping: asyncio.Event) -> None:
@@ -96,7 +102,7 @@ class App:
         return rpc_server.build(
             self._settings.listen,
             Identity.of(self._settings),
-            CALLERS,
+            {**CALLERS, **freezes_servicer.CALLERS},
             self._settings.trust_domain,
             [
                 (
@@ -106,6 +112,10 @@ class App:
                 (
                     signer_pb2.DESCRIPTOR.services_by_name["Signer"],
                     lambda server: add_SignerServicer_to_server(self._oracle, server),
+                ),
+                (
+                    freezes_pb2.DESCRIPTOR.services_by_name["Freezes"],
+                    lambda server: add_FreezesServicer_to_server(self._switches, server),
                 ),
             ],
         )

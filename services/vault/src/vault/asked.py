@@ -106,9 +106,15 @@ def binding_id(tenant: str, idempotency_key: str) -> str:
     return digest.hexdigest()[:32]
 
 
+def derived_id(tenant: str, idempotency_key: str) -> str:
+    """Return the id of whatever a tenant's idempotency key makes; raise InvalidArgument for what is none."""
+    _visible("idempotency_key", idempotency_key, 1, 255)
+    return binding_id(tenant, idempotency_key)
+
+
 def asked(tenant: str, request: BindRequest) -> Asked:
     """Return the checked request; raise InvalidArgument naming the first field that is wrong."""
-    _visible("idempotency_key", request.idempotency_key, 1, 255)
+    name = derived_id(tenant, request.idempotency_key)
     if request.exchange != EXCHANGE_BITGET:
         raise _wrong("exchange", "The exchange is not supported.")
     if not request.scopes or not set(request.scopes) <= SCOPES:
@@ -119,7 +125,7 @@ def asked(tenant: str, request: BindRequest) -> Asked:
     _printable("subject", request.subject, 128)
     credential = _credential(request.credential)
     return Asked(
-        binding_id(tenant, request.idempotency_key),
+        name,
         request.exchange,
         request.label,
         request.subject,

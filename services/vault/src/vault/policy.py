@@ -19,11 +19,12 @@ class AllowedRead(BaseModel):
 
 
 class Policy(BaseModel):
-    """The verification reads, and the paths with capitals that exist at the exchange."""
+    """The verification reads, the calls that only cancel orders, and the paths with capitals that exist."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     camel_case_paths: frozenset[str]
+    cancels: frozenset[str]
     verification_reads: tuple[AllowedRead, ...]
 
     def check(self, request: Canonical) -> None:
@@ -37,6 +38,10 @@ class Policy(BaseModel):
                 raise refuse("query_name")
             if value not in read.query[name]:
                 raise refuse("query_value")
+
+    def is_cancel(self, request: Canonical) -> bool:
+        """Tell whether `request` only cancels orders, which a freeze may let through; it says nothing of a right."""
+        return request.method == "POST" and request.path in self.cancels
 
 
 def load() -> Policy:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from common.errors import NotFound
 from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
-from strongroom.types.v1.binding_pb2 import STATUS_REVOKED, Binding, KeyType, Status
+from strongroom.types.v1.binding_pb2 import STATUS_REVOKED, Binding, Exchange, KeyType, Status
 
 from vault.store import Documents, put, unavailable
 
@@ -53,6 +53,8 @@ class Head:
     revoked: bool
     key_type: int
     credential_version: int
+    subject: str
+    exchange: int
 
 
 class Records:
@@ -84,7 +86,13 @@ class Records:
             raise NotFound()
         binding = found.data["binding"]
         credential, status = binding["credential"], Status.Value(binding["verdict"]["status"])
-        return Head(status == STATUS_REVOKED, KeyType.Value(credential["key_type"]), credential["version"])
+        return Head(
+            status == STATUS_REVOKED,
+            KeyType.Value(credential["key_type"]),
+            credential["version"],
+            binding.get("subject", ""),
+            Exchange.Value(binding["exchange"]),
+        )
 
     async def save(self, record: Record, cas: int) -> Record | None:
         """Write `record` as version `cas` + 1 and return it so; None when the record changed meanwhile."""

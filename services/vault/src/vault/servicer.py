@@ -1,6 +1,6 @@
 """Own the gRPC face: who may call what, who the tenant is, and nothing of how it is done."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from common import ids
@@ -31,11 +31,14 @@ from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreServicer
 from strongroom.vault.v1.signer_pb2 import SignRequest, SignResponse
 from strongroom.vault.v1.signer_pb2_grpc import SignerServicer
 
-from vault.actor import Admission
-from vault.asked import asked
+from vault.actor import Actor, Admission
+from vault.asked import Asked, asked
 from vault.bindings import Bindings
 from vault.enrolment import Enrolments
+from vault.freezer import Freezer
+from vault.freezes import Place, marked
 from vault.listing import Listing
+from vault.registry import Registered
 from vault.signer import Signer
 
 READ: Final = "bindings:read"
@@ -65,11 +68,13 @@ class Store(BindingStoreServicer):
         bindings: Bindings,
         enrolments: Enrolments,
         listing: Listing,
+        freezer: Freezer,
         admission: Admission,
     ) -> None:
         self._bindings = bindings
         self._enrolments = enrolments
         self._listing = listing
+        self._freezer = freezer
         self._admission = admission
 
     async def Bind(self, request: BindRequest, context: ServicerContext) -> BindResponse:
@@ -77,8 +82,10 @@ class Store(BindingStoreServicer):
         actor, tenant = await self._admission.admit(context, WRITE)
         wanted = asked(actor.tenant, request)
         request.ClearField("credential")
+        view = await self._view(tenant)
+        await self._admit(actor, wanted)
         binding, created = await self._bindings.bind(actor, wanted)
-        return BindResponse(binding=tenant.rules.dated(binding), created=created)
+        return BindResponse(binding=view(binding), created=created)
 
     async def WrappingKey(self, request: WrappingKeyRequest, context: ServicerContext) -> WrappingKeyResponse:  # noqa: ARG002
         """Tell the public key for sealed binds."""
@@ -90,9 +97,8 @@ class Store(BindingStoreServicer):
         """Read one record."""
         actor, tenant = await self._admission.admit(context, READ, request.tenant_id)
         name = ids.binding_id(request.binding_id)
-        return DescribeResponse(
-            binding=tenant.rules.dated((await self._bindings.records.load(actor.tenant, name)).binding)
-        )
+        view = await self._view(tenant)
+        return DescribeResponse(binding=view((await self._bindings.records.load(actor.tenant, name)).binding))
 
     async def List(self, request: ListRequest, context: ServicerContext) -> ListResponse:
         """Read a page of the tenant's records."""
@@ -104,15 +110,17 @@ class Store(BindingStoreServicer):
             wanted = not request.status or binding.verdict.status == request.status
             return wanted and request.subject in ("", binding.subject)
 
+        view = await self._view(tenant)
         found, after = await self._listing.page(actor.tenant, request.after, request.limit, keep)
-        return ListResponse(bindings=map(tenant.rules.dated, found), next_after=after)
+        return ListResponse(bindings=map(view, found), next_after=after)
 
     async def Transition(self, request: TransitionRequest, context: ServicerContext) -> TransitionResponse:
         """Record a verdict."""
         actor, tenant = await self._admission.admit(context, WRITE, request.tenant_id)
         name = ids.binding_id(request.binding_id)
+        view = await self._view(tenant)
         binding, changed = await self._bindings.transition(actor, name, request.expected_revision, request.verdict)
-        return TransitionResponse(binding=tenant.rules.dated(binding), changed=changed)
+        return TransitionResponse(binding=view(binding), changed=changed)
 
     async def Revoke(self, request: RevokeRequest, context: ServicerContext) -> RevokeResponse:
         """End a binding."""
@@ -145,8 +153,21 @@ class Store(BindingStoreServicer):
         actor, tenant = await self._admission.admit(context, READ, request.tenant_id)
         if len(request.binding_ids) > MANY_LIMIT:
             raise InvalidArgument("limit", f"At most {MANY_LIMIT} ids at once.", field="binding_ids")
+        view = await self._view(tenant)
         found = await self._listing.many(actor.tenant, request.binding_ids)
-        return DescribeManyResponse(bindings=map(tenant.rules.dated, found))
+        return DescribeManyResponse(bindings=map(view, found))
+
+    async def _view(self, tenant: Registered) -> Callable[[Binding], Binding]:
+        """Return what completes a record for an answer: when its credential is due, and whether it is frozen."""
+        freezes = await self._freezer.active()
+        return lambda binding: marked(freezes, tenant.rules.dated(binding))
+
+    async def _admit(self, actor: Actor, wanted: Asked) -> None:
+        """Raise PolicyRefused for a new binding where everything is frozen; a repeat is answered as before."""
+        place = Place(actor.tenant, wanted.binding_id, wanted.subject, wanted.exchange)
+        freeze = await self._freezer.stopping(place)
+        if freeze and not (await self._bindings.records.slot(actor.tenant, wanted.binding_id)).record:
+            await self._freezer.refuse(actor, "bind", place, freeze)
 
 
 class Oracle(SignerServicer):

@@ -6,17 +6,21 @@ only into the header that carries it.
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from typing import Final
 
 from common.clock import Clock
 from common.errors import BindingRevoked, Internal, InvalidArgument
 from common.ids import binding_id
 from common.secret import Secret
+from strongroom.vault.v1.freezes_pb2 import Freeze
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, Header, SignedRequest, SignRequest, SignResponse
 
 from vault.actor import Actor
 from vault.audit import AuditLog, Fields
 from vault.canonical import Canonical, canonical
+from vault.freezer import Freezer
+from vault.freezes import FROZEN, Place, refusal, refusing
 from vault.policy import Policy
 from vault.records import Head, Records
 from vault.store import Documents, Keys
@@ -29,8 +33,11 @@ LOCALE: Final = "en-US"  # keeps the exchange's error texts stable
 class Signer:
     """Sign exchange requests for the tenant's bindings."""
 
-    def __init__(self, documents: Documents, keys: Keys, audit: AuditLog, policy: Policy, clock: Clock) -> None:
+    def __init__(
+        self, documents: Documents, keys: Keys, audit: AuditLog, policy: Policy, *, freezer: Freezer, clock: Clock
+    ) -> None:
         self._documents = documents
+        self._freezer = freezer
         self._records = Records(documents)
         self._keys = keys
         self._audit = audit
@@ -40,8 +47,8 @@ class Signer:
     async def sign(self, actor: Actor, request: SignRequest) -> SignResponse:
         """Return the exact bytes to send, for 1 to 8 requests of one binding.
 
-        Raises PolicyRefused with the rule that one of them breaks, InvalidArgument, NotFound, BindingRevoked,
-        Unavailable; nothing is signed then.
+        Raises PolicyRefused with the rule that one of them breaks or the freeze that stops them, InvalidArgument,
+        NotFound, BindingRevoked, Unavailable; nothing is signed then.
         """
         binding, offset = binding_id(request.binding_id), request.clock_offset_ms
         if abs(offset) > CLOCK_LIMIT_MS:
@@ -51,6 +58,10 @@ class Signer:
         wanted = [self._allowed(one) for one in request.requests]
         lines, reads = [_line(one, offset) for one in wanted], self._usable(actor.tenant, binding)
         async with self._audit.actions(actor, "sign", binding, lines, reads) as (told, (head, credential)):
+            place = Place(actor.tenant, binding, head.subject, head.exchange)
+            if freeze := await self._freeze(place, wanted):
+                told.update(rule=FROZEN, freeze=freeze.id)
+                raise refusal(freeze)
             timestamp = int(self._clock.unix() * 1000) + offset
             messages = [one.prehash(timestamp) for one in wanted]
             signatures = await self._keys.sign(actor.tenant, binding, head.key_type, messages)
@@ -67,10 +78,18 @@ class Signer:
         self._policy.check(wanted)
         return wanted
 
+    async def _freeze(self, place: Place, wanted: Sequence[Canonical]) -> Freeze | None:
+        """Return the freeze that stops one of the requests. What was read a moment ago with the record still counts."""
+        freezes = await self._freezer.active()
+        found = (refusing(freezes, place, cancels=self._policy.is_cancel(one)) for one in wanted)
+        return next(filter(None, found), None)
+
     async def _usable(self, tenant: str, binding: str) -> tuple[Head, tuple[Secret, Secret]]:
-        """Return the head of the record of a live binding and its (API key, passphrase)."""
-        head, document = await asyncio.gather(
-            self._records.head(tenant, binding), self._documents.read(tenant, "credentials", binding)
+        """Return the head of the record of a live binding and its (API key, passphrase), with the freezes read too."""
+        head, document, _ = await asyncio.gather(
+            self._records.head(tenant, binding),
+            self._documents.read(tenant, "credentials", binding),
+            self._freezer.active(),
         )
         if head.revoked:
             raise BindingRevoked()

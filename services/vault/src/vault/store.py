@@ -17,7 +17,7 @@ from vault.material import Material
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Collection = Literal["bindings", "credentials", "fp", "accounts"]
-OwnCollection = Literal["holders", "sealed", "tenants"]
+OwnCollection = Literal["freezes", "holders", "sealed", "tenants"]
 RETRY_AFTER_S: Final = 2.0
 
 
@@ -102,7 +102,7 @@ class Documents(Protocol):
 class OwnDocuments(Protocol):
     """The service's own documents, which no tenant's token opens.
 
-    Who holds a key, which binding a ciphertext belongs to, and the registry (read only).
+    Who holds a key, which binding a ciphertext belongs to, the freezes, and the registry (read only).
     """
 
     async def read(self, collection: OwnCollection, name: str) -> Document | None: ...

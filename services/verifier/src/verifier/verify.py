@@ -8,7 +8,7 @@ from typing import Final
 
 from common import logs
 from common.clock import Clock, timestamp
-from common.errors import Aborted, BindingRevoked, NotFound, StrongroomError
+from common.errors import Aborted, BindingRevoked, NotFound, PolicyRefused, StrongroomError
 from strongroom.types.v1 import binding_pb2
 from strongroom.types.v1.binding_pb2 import STATUS_PENDING, STATUS_REVOKED, Binding, Observation, Verdict
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignedRequest
@@ -23,10 +23,11 @@ from verifier.bitget.reads import Reads
 from verifier.enrolment import Enrolment
 from verifier.jobs import Job, Outcome
 from verifier.schedule import Schedule
-from verifier.status import Status
+from verifier.status import Draft, Status
 from verifier.vault_client import Vault
 
 TRANSITION_TRIES: Final = 3
+FROZEN: Final = "frozen"  # the reason of a refusal by an operator's freeze
 Answer = Facts | ExchangeFailure
 
 
@@ -80,7 +81,12 @@ class Verification:
         binding = await self._vault.describe(job.tenant, job.binding)
         if _revoked(binding):
             return await self._ended(binding)
-        answer = await self._ask(binding)
+        try:
+            answer = await self._ask(binding)
+        except PolicyRefused as stopped:
+            if stopped.reason != FROZEN:
+                raise
+            return await self._frozen(job)
         before = (await self._status.read(job.tenant, job.binding)).observation
         now = self._clock.unix()
         failure = answer if isinstance(answer, ExchangeFailure) else None
@@ -168,6 +174,17 @@ class Verification:
             return self._again(job, verified=True, also=enrolled.also)
         delay = self._schedule.after_verdict(binding, self._clock.unix(), first=first)
         return Outcome(verified=True, next_s=delay, also=enrolled.also)
+
+    async def _frozen(self, job: Job) -> Outcome:
+        """Publish the record under an operator's freeze: status and what was observed stand. Look again later."""
+        binding, outcome = await self._vault.describe(job.tenant, job.binding), self._again(job, verified=False)
+        known = await self._status.read(job.tenant, job.binding)
+        if known.observation:
+            planned = timestamp(self._clock.unix() + (outcome.next_s or 0.0))
+            known.observation.next_verification_at.CopyFrom(planned)
+        await self._status.publish([Draft(binding, known.observation, known.started_ms)])
+        logs.get().info("verification_frozen", tenant=binding.tenant_id, binding=binding.id)
+        return outcome
 
     async def _ended(self, binding: Binding) -> Outcome:
         await self._status.recorded(binding)

@@ -50,7 +50,7 @@ async def create(
     who: Writes,
     key: Annotated[str, Depends(requests.idempotency_key)],
     wait_s: Wait,
-    wanted: Annotated[schemas.BindRequest, Depends(requests.bind_request)],
+    wanted: Annotated[schemas.BindRequest, Depends(requests.body(schemas.BindRequest))],
 ) -> Response:
     """Store the credential and have it verified. A repeat with the same Idempotency-Key answers the same binding."""
     shown = await bind.bind(of(request), who, key, wanted, wait_s)

@@ -96,6 +96,7 @@ def service() -> str:
             f"{MOUNT}/data/tenants/*": {"capabilities": ["read"]},
             f"{MOUNT}/data/holders/*": {"capabilities": ["create", "read", "update"]},
             f"{MOUNT}/data/sealed/*": {"capabilities": ["create", "read", "update"]},
+            f"{MOUNT}/data/freezes/*": {"capabilities": ["create", "read", "update"]},
         }
     )
 

@@ -14,6 +14,7 @@ BINDING: Final = "0" * 32
 FINGERPRINT: Final = "0" * 64
 HOLDERS: Final = f"{MOUNT}/data/holders/{FINGERPRINT}"
 SEALED: Final = f"{MOUNT}/data/sealed/{FINGERPRINT}"
+FREEZES: Final = f"{MOUNT}/data/freezes/all"
 # One role is for every tenant, so any id shows what it may: no tenant has these, for ids are drawn at random.
 SOMEBODY: Final = f"{1:026}"
 STRANGER: Final = f"{0:026}"
@@ -50,7 +51,7 @@ def _service(tenant: str) -> Wanted:
         f"{TRANSIT}/hmac/{CANARY_KEY}/sha2-256": frozenset(["update"]),
         f"{TRANSIT}/wrapping_key": frozenset(["read"]),
         f"{MOUNT}/data/tenants/{tenant}": frozenset(["read"]),
-        **dict.fromkeys([HOLDERS, SEALED], frozenset(["create", "read", "update"])),
+        **dict.fromkeys([HOLDERS, SEALED, FREEZES], frozenset(["create", "read", "update"])),
     }
     closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{key}/config"]
     closed += [f"{TRANSIT}/{way}/{key}/sha2-256" for way in ("hmac", "sign")]
@@ -65,7 +66,7 @@ def _reconciler(tenant: str) -> Wanted:
     )
     closed = [f"{MOUNT}/data/{part}/{tenant}/{BINDING}" for part in ("bindings", "credentials")]
     closed += [f"{TRANSIT}/{way}/{key}/sha2-256" for way in ("hmac", "sign")]
-    closed += [f"{TRANSIT}/keys/{key}/config", HOLDERS, SEALED]
+    closed += [f"{TRANSIT}/keys/{key}/config", HOLDERS, SEALED, FREEZES]
     return {**_forbidden(tenant), **own, **dict.fromkeys(closed, NOTHING)}
 
 
@@ -95,7 +96,7 @@ def _signer(tenant: str) -> Wanted:
 def _foreign() -> Wanted:
     """Return what no tenant's identity may touch, for it is another's or the service's."""
     foreign = f"{STRANGER}.{BINDING}"
-    closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{foreign}", HOLDERS, SEALED]
+    closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{foreign}", HOLDERS, SEALED, FREEZES]
     closed += [f"{TRANSIT}/{way}/{foreign}/sha2-256" for way in ("hmac", "sign")]
     closed += [f"{MOUNT}/data/{part}/{STRANGER}/{BINDING}" for part in ("bindings", "credentials")]
     return dict.fromkeys(closed, NOTHING)

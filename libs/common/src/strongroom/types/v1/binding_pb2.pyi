@@ -553,6 +553,7 @@ class Binding(_message.Message):
     WHITESPACE_REMOVED_FIELD_NUMBER: _builtins.int
     PROVEN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    FROZEN_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     tenant_id: _builtins.str
     exchange: Global___Exchange.ValueType
@@ -562,6 +563,8 @@ class Binding(_message.Message):
     """True once the key has ever worked: decides between rejected and disconnected."""
     revision: _builtins.int
     """Counts the changes of this record, from 1; the check-and-set value of the next change."""
+    frozen: _builtins.bool
+    """True when an operator's freeze covers the binding: nothing is signed for it. Written into answers, never recorded."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[Global___Scope.ValueType]: ...
     @_builtins.property
@@ -592,10 +595,11 @@ class Binding(_message.Message):
         whitespace_removed: _abc.Iterable[_builtins.str] | None = ...,
         proven: _builtins.bool = ...,
         revision: _builtins.int = ...,
+        frozen: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "credential", b"credential", "updated_at", b"updated_at", "verdict", b"verdict"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "credential", b"credential", "exchange", b"exchange", "id", b"id", "label", b"label", "proven", b"proven", "revision", b"revision", "scopes", b"scopes", "subject", b"subject", "tenant_id", b"tenant_id", "updated_at", b"updated_at", "verdict", b"verdict", "whitespace_removed", b"whitespace_removed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "credential", b"credential", "exchange", b"exchange", "frozen", b"frozen", "id", b"id", "label", b"label", "proven", b"proven", "revision", b"revision", "scopes", b"scopes", "subject", b"subject", "tenant_id", b"tenant_id", "updated_at", b"updated_at", "verdict", b"verdict", "whitespace_removed", b"whitespace_removed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

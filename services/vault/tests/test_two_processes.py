@@ -1,0 +1,196 @@
+"""Two vault services on one Vault, over mTLS: what an operator orders at one is in force at the other."""
+
+import asyncio
+import secrets
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from cli import pki
+from cli.processes import Child, clean_environment, free_port
+from cli.tokens import TokenIssuer
+from common.errors import NotFound, PermissionDenied, PolicyRefused
+from common.rpc.client import call, channel
+from common.rpc.tls import Identity
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from strongroom.vault.v1 import binding_store_pb2 as store
+from strongroom.vault.v1 import freezes_pb2 as freezes
+from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreStub
+from strongroom.vault.v1.freezes_pb2_grpc import FreezesStub
+from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest
+from strongroom.vault.v1.signer_pb2_grpc import SignerStub
+
+INFO = ExchangeRequest(method="GET", path="/api/v3/account/info")
+DEADLINE_S = 20
+
+
+class VaultProcess(Child):
+    """`python -m vault`, ready once its health port says so."""
+
+    def __init__(self, settings: dict[str, str], logs: Path) -> None:
+        super().__init__("vault", [sys.executable, "-m", "vault"], clean_environment(**settings), logs)
+        self.target, self.health = settings["STRONGROOM_LISTEN"], settings["STRONGROOM_HEALTH_ADDRESS"]
+
+    def ready(self) -> bool:
+        with grpc.insecure_channel(self.health) as opened:
+            try:
+                answer = health_pb2_grpc.HealthStub(opened).Check(health_pb2.HealthCheckRequest(), timeout=1)
+            except grpc.RpcError:
+                return False
+            return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+@dataclass
+class Pair:
+    """Two running services with one authority and one token issuer."""
+
+    processes: list[VaultProcess]
+    authority: pki.Authority
+    issuer: TokenIssuer
+
+    def bearer(self, tenant: str, *scopes: str) -> str:
+        return f"Bearer {self.issuer.issue(tenant, scopes or ('bindings:read', 'bindings:write'))}"
+
+
+@pytest.fixture(scope="module")
+def pair(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    folder = tmp_path_factory.mktemp("pair")
+    authority, issuer = pki.Authority.create(folder / "pki"), TokenIssuer.create(folder / "issuer")
+    leaf, processes = authority.issue("vault"), []
+    with ExitStack() as stack:
+        for number in range(2):
+            home = folder / str(number)
+            home.mkdir()
+            settings = {
+                "LISTEN": f"127.0.0.1:{free_port()}",
+                "HEALTH_ADDRESS": f"127.0.0.1:{free_port()}",
+                "TLS_CERT_FILE": str(leaf.cert_file),
+                "TLS_KEY_FILE": str(leaf.key_file),
+                "TLS_CA_FILE": str(leaf.ca_file),
+                "JWT_ISSUER": issuer.issuer,
+                "JWKS_FILE": str(issuer.jwks_file),
+                "VAULT_URL": server.connection.url,
+                "LOGIN_KEY_FILE": str(server.login_key),
+                "AUDIT_FILE": str(home / "audit.jsonl"),
+            }
+            named = {f"STRONGROOM_{name}": value for name, value in settings.items()}
+            processes.append(stack.enter_context(VaultProcess(named, home)))
+        yield Pair(processes, authority, issuer)
+
+
+@dataclass
+class Reach:
+    """Stubs of one process, as the gateway and as a worker."""
+
+    store: BindingStoreStub
+    freezes: FreezesStub
+    signer: SignerStub
+
+
+@pytest.fixture
+async def reach(pair: Pair) -> AsyncIterator[list[Reach]]:
+    opened, made = [], []
+    for process in pair.processes:
+        ways = []
+        for name in ("gateway", "worker"):
+            leaf = pair.authority.issue(name)
+            ways.append(channel(process.target, "vault", Identity(leaf.cert_file, leaf.key_file, leaf.ca_file)))
+        opened += ways
+        made.append(Reach(BindingStoreStub(ways[0]), FreezesStub(ways[0]), SignerStub(ways[1])))
+    yield made
+    for way in opened:
+        await way.close()
+
+
+def of_tenant(tenant: str) -> freezes.CreateFreezeRequest:
+    target = freezes.FreezeTarget(kind=freezes.FREEZE_KIND_TENANT, tenant_id=tenant)
+    return freezes.CreateFreezeRequest(idempotency_key=secrets.token_hex(8), target=target, reason="an incident")
+
+
+async def test_a_freeze_made_at_one_process_stops_the_other_and_ends_with_its_lifting(
+    pair: Pair, reach: list[Reach], tenant: str, request_of: Any
+) -> None:
+    here, there = reach
+    token, admin = pair.bearer(tenant), pair.bearer("o" * 26, "admin")
+    request = request_of()
+    bound = (await call(here.store.Bind, request, timeout_s=DEADLINE_S, authorization=token)).binding
+    wanted = SignRequest(binding_id=bound.id, tenant_id=tenant, requests=[INFO])
+    signed = 0
+
+    async def keep_signing() -> tuple[float, dict[str, str]]:
+        """Sign until that is refused; return when it was, and what was told."""
+        nonlocal signed
+        while True:
+            try:
+                await call(there.signer.Sign, wanted, timeout_s=DEADLINE_S)
+            except PolicyRefused as stopped:
+                return time.monotonic(), stopped.extra
+            signed += 1
+
+    load = asyncio.create_task(keep_signing())
+    async with asyncio.timeout(DEADLINE_S):
+        while not signed:
+            await asyncio.sleep(0.01)
+    made = (await call(here.freezes.CreateFreeze, of_tenant(tenant), timeout_s=DEADLINE_S, authorization=admin)).freeze
+    acknowledged = time.monotonic()
+    first, told = await asyncio.wait_for(load, DEADLINE_S)
+    assert told == {"rule": "frozen", "freeze_id": made.id}
+    print(
+        f"refused on the other process {(first - acknowledged) * 1000:.0f} ms after the answer; signed before: {signed}"
+    )
+    with pytest.raises(PolicyRefused):
+        await call(here.signer.Sign, wanted, timeout_s=DEADLINE_S)
+
+    described = store.DescribeRequest(binding_id=bound.id)
+    for one in reach:
+        shown = await call(one.store.Describe, described, timeout_s=DEADLINE_S, authorization=token)
+        assert (shown.binding.frozen, shown.binding.verdict) == (True, bound.verdict)
+    listed = freezes.ListFreezesRequest()
+    active = (await call(there.freezes.ListFreezes, listed, timeout_s=DEADLINE_S, authorization=admin)).freezes
+    assert [one for one in active if one.id == made.id] == [made]
+    again = await call(there.store.Bind, request, timeout_s=DEADLINE_S, authorization=token)
+    assert (again.created, again.binding.id) == (False, bound.id), "a repeat is answered as before"
+    with pytest.raises(PolicyRefused) as refused:
+        await call(there.store.Bind, request_of(), timeout_s=DEADLINE_S, authorization=token)
+    assert refused.value.extra["freeze_id"] == made.id
+    page = await call(there.store.List, store.ListRequest(limit=10), timeout_s=DEADLINE_S, authorization=token)
+    assert [(one.id, one.frozen) for one in page.bindings] == [(bound.id, True)]
+
+    lift = freezes.LiftFreezeRequest(freeze_id=made.id, reason="it is over")
+    await call(there.freezes.LiftFreeze, lift, timeout_s=DEADLINE_S, authorization=admin)
+    assert (await call(there.signer.Sign, wanted, timeout_s=DEADLINE_S)).signed
+    async with asyncio.timeout(DEADLINE_S):
+        while (await call(here.store.Describe, described, timeout_s=DEADLINE_S, authorization=token)).binding.frozen:
+            await asyncio.sleep(0.01)
+    revoked = store.RevokeRequest(binding_id=bound.id)
+    await call(here.store.Revoke, revoked, timeout_s=DEADLINE_S, authorization=token)
+
+
+async def test_only_an_operators_own_token_freezes_lists_or_lifts(pair: Pair, reach: list[Reach], tenant: str) -> None:
+    switches = reach[0].freezes
+    calls = [
+        (switches.CreateFreeze, of_tenant(tenant)),
+        (switches.ListFreezes, freezes.ListFreezesRequest()),
+        (switches.LiftFreeze, freezes.LiftFreezeRequest(freeze_id="0" * 32, reason="x")),
+    ]
+    token = pair.bearer(tenant, "bindings:read", "bindings:write", "audit:read", "requests:sign", "requests:execute")
+    for method, request in calls:
+        with pytest.raises(PermissionDenied) as refused:
+            await call(method, request, timeout_s=DEADLINE_S, authorization=token)
+        assert refused.value.extra == {"scope": "admin"}
+    with pytest.raises(NotFound):
+        await call(*calls[2], timeout_s=DEADLINE_S, authorization=pair.bearer(tenant, "admin"))
+    for name in ("worker", "verifier", "client", "vault"):
+        leaf = pair.authority.issue(name)
+        identity = Identity(leaf.cert_file, leaf.key_file, leaf.ca_file)
+        async with channel(pair.processes[0].target, "vault", identity) as way:
+            method, request = FreezesStub(way).ListFreezes, freezes.ListFreezesRequest()
+            with pytest.raises(PermissionDenied) as refused:
+                await call(method, request, timeout_s=DEADLINE_S, authorization=pair.bearer(tenant, "admin"))
+            assert refused.value.reason == "caller_not_allowed"
