@@ -5,13 +5,16 @@ import base64
 import contextlib
 import functools
 import itertools
+import json
 import os
 import secrets
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import aiohttp
 import hvac
@@ -19,7 +22,7 @@ import pytest
 from aiohttp import web
 from cli import pki
 from cli.openbao import OpenBao
-from cli.processes import free_port
+from cli.processes import clean_environment, free_port
 from common.clock import SystemClock
 from common.secret import Secret
 from cryptography.hazmat.primitives import hashes, serialization
@@ -50,8 +53,11 @@ from vault.hashicorp.transit import Transit
 from vault.listing import Listing
 from vault.reconcile import Reconciler
 from vault.registry import Registry
+from vault.rotation import Rotations
 from vault.rules import Rules
+from vault.settlement import Settlements
 from vault.signer import Signer
+from vault.update import Updates
 from yarl import URL
 
 PASSPHRASE = "Passphrase01"
@@ -144,6 +150,9 @@ class Parts:
     audit: AuditLog
     audit_file: Path
     bindings: Bindings
+    rotations: Rotations
+    settlements: Settlements
+    updates: Updates
     enrolments: Enrolments
     registry: Registry
     listing: Listing
@@ -188,6 +197,10 @@ class Maker:
         documents, own, keys, directory = KeyValue(http), OwnKeyValue(http), Transit(http), VaultDirectory(http)
         bindings = Bindings(documents, own, keys, audit, self.clock, steps=steps)
         freezer = Freezer(own, bindings.records, audit, self.clock)
+        common: dict[str, Any] = {"documents": documents, "audit": audit, "clock": self.clock}
+        writing: dict[str, Any] = {"bindings": bindings, "keys": keys, "steps": steps, **common}
+        settlements = Settlements(**writing)
+        one_tenant = OneTenant(directory, self.tenant)
         parts = Parts(
             http,
             documents,
@@ -197,12 +210,15 @@ class Maker:
             audit,
             audit_file,
             bindings,
+            Rotations(settlements=settlements, **writing),
+            settlements,
+            Updates(bindings.records, audit, self.clock),
             Enrolments(documents, own, audit),
             Registry(own, self.clock),
             Listing(documents, directory),
             Signer(KeyValue(http, signer_role), keys, audit, policy.load(), freezer=freezer, clock=self.clock),
             freezer,
-            Reconciler(bindings, documents, OneTenant(directory, self.tenant), audit, self.clock),
+            Reconciler(bindings=bindings, settlements=settlements, directory=one_tenant, **common),
         )
         self.made.append(parts)
         return parts
@@ -364,3 +380,33 @@ async def proxy(server: Any) -> AsyncIterator[Proxy]:
 @pytest.fixture
 def listen() -> Callable[..., Any]:
     return listening
+
+
+@dataclass
+class Killer:
+    """The program of step_killer.py, and the audit file that its victims leave."""
+
+    orders: IO[str]
+    answers: IO[str]
+    audit_file: Path
+
+    def __call__(self, tenant: str, step: str, **order: Any) -> int:
+        """Act in a process that dies at `step`; return its exit status."""
+        self.orders.write(json.dumps({"tenant": tenant, "step": step, **order}) + "\n")
+        self.orders.flush()
+        return int(self.answers.readline())
+
+
+@pytest.fixture(scope="module")
+def kill(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killer]:
+    folder = tmp_path_factory.mktemp("killed")
+    program = Path(__file__).with_name("step_killer.py")
+    command = [sys.executable, str(program), server.connection.url, str(server.login_key), str(folder)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean_environment()
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield Killer(process.stdin, process.stdout, folder / "killed.jsonl")
+        process.stdin.close()
+        assert process.wait(10) == 0

@@ -13,7 +13,7 @@ from typing import Any
 
 from common.clock import SystemClock
 from google.protobuf import json_format
-from strongroom.vault.v1.binding_store_pb2 import BindRequest
+from strongroom.vault.v1.binding_store_pb2 import BindRequest, PromoteRequest, StageRequest
 from vault.actor import Actor
 from vault.asked import asked
 from vault.audit import AuditLog
@@ -22,6 +22,8 @@ from vault.hashicorp.http import VaultHttp
 from vault.hashicorp.kv import KeyValue, OwnKeyValue
 from vault.hashicorp.login import Connection, Logins
 from vault.hashicorp.transit import Transit
+from vault.rotation import Rotations
+from vault.settlement import Settlements
 
 
 class DieAt:
@@ -42,8 +44,20 @@ async def act(order: dict[str, Any], url: str, login_key: Path, audit_file: Path
     audit.start()
     async with VaultHttp(connection, Logins(connection, login_key, clock)) as http:
         bindings = Bindings(KeyValue(http), OwnKeyValue(http), Transit(http), audit, clock, steps=DieAt(order["step"]))
+        common: dict[str, Any] = {"keys": Transit(http), "audit": audit, "clock": clock, "steps": DieAt(order["step"])}
+        common |= {"bindings": bindings, "documents": KeyValue(http)}
+        settlements = Settlements(**common)
         if "revoke" in order:
             await bindings.revoke(actor, order["revoke"])
+        elif "stage" in order:
+            request = json_format.ParseDict(order["stage"], StageRequest())
+            await Rotations(settlements=settlements, **common).stage(actor, request)
+        elif "promote" in order:
+            request = json_format.ParseDict(order["promote"], PromoteRequest())
+            wanted = (request.binding_id, request.expected_revision, request.version, request.verdict)
+            await settlements.promote(actor, *wanted)
+        elif "abandon" in order:
+            await settlements.abandon(actor, order["abandon"], order["version"], "invalid_secret", [])
         else:
             await bindings.bind(actor, asked(actor.tenant, json_format.ParseDict(order["bind"], BindRequest())))
     await audit.stop()

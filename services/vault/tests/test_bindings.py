@@ -214,7 +214,7 @@ async def test_a_revoked_binding_stays_as_a_tombstone_without_key_or_credential(
     revoked = await parts.bindings.revoke(actor, made.id)
     assert (revoked.verdict.status, revoked.verdict.reason) == (STATUS_REVOKED, 0)
     assert await parts.bindings.revoke(actor, made.id) == revoked
-    assert await parts.keys.sign(actor.tenant, made.id, KEY_TYPE_HMAC, [b"x"]) is None
+    assert await parts.keys.sign(actor.tenant, made.id, KEY_TYPE_HMAC, [b"x"], 1) is None
     assert (actor.tenant, made.id) not in await parts.directory.keys()
     credential = await parts.documents.read(actor.tenant, "credentials", made.id)
     assert credential is not None

@@ -7,7 +7,7 @@ from common.errors import NotFound
 from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 from strongroom.types.v1 import binding_pb2 as pb
-from vault.records import Head, Record, _quickly
+from vault.records import Attempt, Head, Record, _quickly
 
 NAME = "a" * 32
 FULL = pb.Verdict(
@@ -54,7 +54,24 @@ async def test_a_record_comes_back_as_it_was_written(parts: Any, tenant: str, ve
     written = await parts.bindings.records.save(Record(binding(tenant, verdict), "f", "d"), 0)
     assert written.binding.revision == 1
     assert await parts.bindings.records.load(tenant, NAME) == written
-    assert await parts.bindings.records.head(tenant, NAME) == Head(False, pb.KEY_TYPE_RSA, 1)
+    assert await parts.bindings.records.head(tenant, NAME) == Head(
+        False, pb.KEY_TYPE_RSA, 1, "", pb.EXCHANGE_BITGET, 0, ("f",)
+    )
+
+
+async def test_a_record_of_a_rotation_comes_back_as_it_was_written(parts: Any, tenant: str) -> None:
+    rotating = binding(tenant, FULL)
+    rotating.rotation.state = pb.ROTATION_STATE_VERIFYING
+    rotating.rotation.started_at.CopyFrom(Timestamp(seconds=1_800_000_002, nanos=5_000_000))
+    rotating.rotation.credential.CopyFrom(rotating.credential)
+    staged, past = Attempt("k", "r", "g", 3), (Attempt("j", "q", "h", 2, "invalid_secret"),)
+    wanted = Record(rotating, "f", "d", staged, past, ("h",))
+    written = await parts.bindings.records.save(wanted, 0)
+    assert await parts.bindings.records.load(tenant, NAME) == written
+    assert (written.staged, written.past, written.left) == (staged, past, ("h",))
+    assert await parts.bindings.records.head(tenant, NAME) == Head(
+        False, pb.KEY_TYPE_RSA, 1, "", pb.EXCHANGE_BITGET, 3, ("f", "g")
+    )
 
 
 def test_the_quick_way_reads_what_json_format_writes() -> None:

@@ -66,7 +66,7 @@ async def refused(parts: Any, actor: Actor, wanted: Asked) -> str:
 
 
 async def signature(parts: Any, actor: Actor, name: str, key_type: int, text: bytes) -> str:
-    (made,) = await parts.keys.sign(actor.tenant, name, key_type, [text])
+    (made,) = await parts.keys.sign(actor.tenant, name, key_type, [text], 1)
     return str(made.value)
 
 

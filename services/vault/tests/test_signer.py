@@ -49,7 +49,7 @@ async def test_transit_signs_the_golden_vectors_byte_for_byte(parts: Any, tenant
     prehash = made.prehash(int(vector["timestamp"]))
     assert prehash.decode() == vector["prehash"]
     assert made.target() == vector["path"] + ("?" + vector["query_wire"] if vector["query_wire"] else "")
-    [signature] = await parts.keys.sign(tenant, ANY_KEY, KEY_TYPE_HMAC, [prehash])
+    [signature] = await parts.keys.sign(tenant, ANY_KEY, KEY_TYPE_HMAC, [prehash], 1)
     assert signature.value == vector["signature"]
 
 
@@ -58,14 +58,14 @@ async def test_transit_reproduces_an_answer_known_from_outside(parts: Any, tenan
     # Transit takes 32 bytes at least; HMAC-SHA256 fills a key up with zeros to 64, so these change nothing.
     padded = known["secret"] + "\0" * (32 - len(known["secret"]))
     assert await parts.keys.import_key(tenant, ANY_KEY, HmacSecret(Secret(padded))) == Applied(None)
-    [signature] = await parts.keys.sign(tenant, ANY_KEY, KEY_TYPE_HMAC, [known["prehash"].encode()])
+    [signature] = await parts.keys.sign(tenant, ANY_KEY, KEY_TYPE_HMAC, [known["prehash"].encode()], 1)
     assert signature.value == known["signature"]
 
 
 async def test_transit_signs_the_golden_rsa_vector_byte_for_byte(parts: Any, tenant: str) -> None:
     known = GOLDEN["rsa"]
     assert await parts.keys.import_key(tenant, ANY_KEY, rsa_private_key(known["private_key"])) == Applied(None)
-    [signature] = await parts.keys.sign(tenant, ANY_KEY, KEY_TYPE_RSA, [known["prehash"].encode()])
+    [signature] = await parts.keys.sign(tenant, ANY_KEY, KEY_TYPE_RSA, [known["prehash"].encode()], 1)
     assert signature.value == known["signature"]
 
 
@@ -103,7 +103,7 @@ async def test_the_answer_carries_the_bytes_that_were_signed_and_all_headers(
     assert (signed.method, signed.body, answer.credential_version) == ("GET", b"", 1)
     assert before - 0.01 <= int(headers["ACCESS-TIMESTAMP"]) / 1000 <= clock.unix()
     prehash = (headers["ACCESS-TIMESTAMP"] + "GET" + signed.target).encode()
-    [expected] = await parts.keys.sign(worker.tenant, made.id, KEY_TYPE_HMAC, [prehash])
+    [expected] = await parts.keys.sign(worker.tenant, made.id, KEY_TYPE_HMAC, [prehash], 1)
     assert headers == {
         "ACCESS-KEY": asked.api_key.reveal(),
         "ACCESS-SIGN": expected.value,
@@ -129,7 +129,7 @@ async def test_a_corrected_clock_is_signed_told_and_kept_in_the_audit(
     headers = {header.name: header.value for header in signed.headers}
     assert headers["ACCESS-TIMESTAMP"] == str(answer.stamped_at_ms)
     [expected] = await parts.keys.sign(
-        worker.tenant, made.id, KEY_TYPE_HMAC, [f"{answer.stamped_at_ms}GET{signed.target}".encode()]
+        worker.tenant, made.id, KEY_TYPE_HMAC, [f"{answer.stamped_at_ms}GET{signed.target}".encode()], 1
     )
     assert headers["ACCESS-SIGN"] == expected.value
     intent = next(line for line in reversed(_lines(parts)) if line["phase"] == "intent")
@@ -178,7 +178,7 @@ async def test_eight_requests_are_signed_by_one_call_each_with_its_own_record_an
     messages = [f"{answer.stamped_at_ms}GET{signed.target}".encode() for signed in answer.signed]
     key_type = KEY_TYPE_RSA if rsa else KEY_TYPE_HMAC
     for signed, message in zip(answer.signed, messages, strict=True):
-        [expected] = await parts.keys.sign(worker.tenant, made.id, key_type, [message])
+        [expected] = await parts.keys.sign(worker.tenant, made.id, key_type, [message], 1)
         assert [header.value for header in signed.headers if header.name == "ACCESS-SIGN"] == [expected.value]
 
 

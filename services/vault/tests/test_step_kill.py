@@ -1,16 +1,10 @@
 """The process is killed at each durable step; afterwards there is one record, and nothing acknowledged is lost."""
 
-import json
 import secrets
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from cli.processes import clean_environment
 from common.errors import BindingRevoked, NotFound
 from google.protobuf import json_format
 from strongroom.types.v1.binding_pb2 import STATUS_REVOKED
@@ -24,40 +18,10 @@ INFO = ExchangeRequest(method="GET", path="/api/v3/account/info")
 SHORT, LONG = 2, 40
 
 
-@dataclass
-class Killer:
-    """The program of step_killer.py, and the audit file that its victims leave."""
-
-    orders: IO[str]
-    answers: IO[str]
-    audit_file: Path
-
-    def __call__(self, tenant: str, step: str, **order: Any) -> int:
-        """Act in a process that dies at `step`; return its exit status."""
-        self.orders.write(json.dumps({"tenant": tenant, "step": step, **order}) + "\n")
-        self.orders.flush()
-        return int(self.answers.readline())
-
-
-@pytest.fixture(scope="module")
-def kill(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killer]:
-    folder = tmp_path_factory.mktemp("killed")
-    program = Path(__file__).with_name("step_killer.py")
-    command = [sys.executable, str(program), server.connection.url, str(server.login_key), str(folder)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean_environment()
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield Killer(process.stdin, process.stdout, folder / "killed.jsonl")
-        process.stdin.close()
-        assert process.wait(10) == 0
-
-
 Request = Callable[..., BindRequest]
 
 
-async def killed_bind(kill: Killer, parts: Any, actor: Actor, request: BindRequest, step: str) -> None:
+async def killed_bind(kill: Any, parts: Any, actor: Actor, request: BindRequest, step: str) -> None:
     """Kill a bind at `step`, repeat it, and hold it against what must be."""
     wanted = asked(actor.tenant, request)
     before = await parts.documents.names(actor.tenant, "bindings")
@@ -78,9 +42,7 @@ async def killed_bind(kill: Killer, parts: Any, actor: Actor, request: BindReque
     assert await parts.bindings.bind(actor, wanted) == (binding, False)
 
 
-async def killed_revoke(
-    kill: Killer, parts: Any, actor: Actor, request: BindRequest, step: str, back: Any = None
-) -> None:
+async def killed_revoke(kill: Any, parts: Any, actor: Actor, request: BindRequest, step: str, back: Any = None) -> None:
     """Kill a revocation at `step`, finish it by a repeat or by the first round of `back`, and hold it to what must be.
 
     `back` are the parts of a process that has just started, as the killed one would.
@@ -100,24 +62,26 @@ async def killed_revoke(
     assert (await parts.documents.read(actor.tenant, "credentials", made.id)).data is None
 
 
+@pytest.mark.bar(31)
 @pytest.mark.parametrize("step", steps.BIND)
 async def test_a_bind_killed_at_a_step_is_completed_by_a_repeat(
-    kill: Killer, parts: Any, actor: Actor, request_of: Request, step: str
+    kill: Any, parts: Any, actor: Actor, request_of: Request, step: str
 ) -> None:
     for _ in range(SHORT):
         await killed_bind(kill, parts, actor, request_of(), step)
 
 
+@pytest.mark.bar(31)
 @pytest.mark.parametrize("step", steps.SEALED_BIND)
 async def test_a_sealed_bind_killed_at_a_step_is_completed_by_a_repeat(
-    kill: Killer, parts: Any, actor: Actor, sealed_request_of: Any, step: str
+    kill: Any, parts: Any, actor: Actor, sealed_request_of: Any, step: str
 ) -> None:
     for _ in range(SHORT):
         await killed_bind(kill, parts, actor, await sealed_request_of(), step)
 
 
 async def test_another_ciphertext_under_the_key_of_a_killed_sealed_bind_is_refused(
-    kill: Killer, parts: Any, actor: Actor, sealed_request_of: Any
+    kill: Any, parts: Any, actor: Actor, sealed_request_of: Any
 ) -> None:
     request, other = await sealed_request_of(), await sealed_request_of()
     assert kill(actor.tenant, "bind.sealed", bind=json_format.MessageToDict(request)) == 137
@@ -128,16 +92,17 @@ async def test_another_ciphertext_under_the_key_of_a_killed_sealed_bind_is_refus
     assert (await parts.bindings.bind(actor, asked(actor.tenant, request)))[1]
 
 
+@pytest.mark.bar(31)
 @pytest.mark.parametrize("step", steps.REVOKE)
 async def test_a_revocation_killed_at_a_step_is_completed_by_a_repeat_or_the_reconciler(
-    kill: Killer, make: Any, parts: Any, actor: Actor, request_of: Request, step: str
+    kill: Any, make: Any, parts: Any, actor: Actor, request_of: Request, step: str
 ) -> None:
     for back in (None, await make()):
         await killed_revoke(kill, parts, actor, request_of(), step, back)
 
 
 async def test_a_bind_killed_again_and_again_at_later_steps_is_still_one_binding(
-    kill: Killer, parts: Any, actor: Actor, request_of: Request
+    kill: Any, parts: Any, actor: Actor, request_of: Request
 ) -> None:
     request = request_of()
     for step in steps.BIND:
@@ -148,7 +113,7 @@ async def test_a_bind_killed_again_and_again_at_later_steps_is_still_one_binding
 
 
 async def test_another_credential_under_the_key_of_a_killed_bind_is_refused_and_stores_nothing(
-    kill: Killer, parts: Any, actor: Actor, request_of: Request
+    kill: Any, parts: Any, actor: Actor, request_of: Request
 ) -> None:
     request = request_of()
     assert kill(actor.tenant, "bind.imported", bind=json_format.MessageToDict(request)) == 137
@@ -159,20 +124,19 @@ async def test_another_credential_under_the_key_of_a_killed_bind_is_refused_and_
     assert await parts.documents.read(actor.tenant, "credentials", asked(actor.tenant, request).binding_id) is None
 
 
-async def test_the_audit_file_of_killed_processes_keeps_its_chain(
-    kill: Killer, actor: Actor, request_of: Request
-) -> None:
+async def test_the_audit_file_of_killed_processes_keeps_its_chain(kill: Any, actor: Actor, request_of: Request) -> None:
     before = audit.check(kill.audit_file) if kill.audit_file.exists() else 0
     assert kill(actor.tenant, "bind.stored", bind=json_format.MessageToDict(request_of())) == 137
     assert kill(actor.tenant, "never", bind=json_format.MessageToDict(request_of())) == 0
     assert audit.check(kill.audit_file) == before + 3  # two intents, one outcome
 
 
+@pytest.mark.bar(31)
 @pytest.mark.drill
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("step", steps.SEALED_BIND)
 async def test_forty_kills_at_each_step_of_a_sealed_bind(
-    kill: Killer, parts: Any, actor: Actor, sealed_request_of: Any, step: str
+    kill: Any, parts: Any, actor: Actor, sealed_request_of: Any, step: str
 ) -> None:
     for _ in range(LONG):
         await killed_bind(kill, parts, actor, await sealed_request_of(), step)
@@ -182,7 +146,7 @@ async def test_forty_kills_at_each_step_of_a_sealed_bind(
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("step", [*steps.BIND, *steps.REVOKE])
 async def test_forty_kills_at_each_step(
-    kill: Killer, make: Any, parts: Any, actor: Actor, request_of: Request, step: str
+    kill: Any, make: Any, parts: Any, actor: Actor, request_of: Request, step: str
 ) -> None:
     for number in range(LONG):
         if step in steps.BIND:

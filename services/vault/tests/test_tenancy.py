@@ -123,7 +123,7 @@ async def test_a_subject_that_is_a_pattern_is_no_tenant_for_us_and_opens_nothing
         with pytest.raises(Internal):
             await parts.documents.read(name, "bindings", BINDING)
         with pytest.raises(Internal):
-            await parts.keys.sign(name, BINDING, 1, [b"x"])
+            await parts.keys.sign(name, BINDING, 1, [b"x"], 1)
         for role in (TENANT, SIGNER):
             try:
                 client = await login(server, Role(role, name))

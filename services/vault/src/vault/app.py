@@ -35,10 +35,13 @@ from vault.hashicorp.transit import Transit
 from vault.listing import Listing
 from vault.reconcile import Reconciler
 from vault.registry import Registry
+from vault.rotation import Rotations
 from vault.servicer import CALLERS, Oracle, Store
 from vault.settings import VaultSettings
+from vault.settlement import Settlements
 from vault.signer import Signer
 from vault.steps import Steps
+from vault.update import Updates
 
 CANARY_S: Final = 2.0
 RECONCILE_S: Final = 300.0
@@ -59,10 +62,37 @@ class App:
         tokens = TokenVerifier(settings.jwt_issuer, settings.jwks_file, clock)
         admission = Admission(tokens, Registry(own, clock))
         bindings = Bindings(documents, own, self._transit, self._audit, clock, steps=steps)
-        self._reconciler = Reconciler(bindings, documents, self._directory, self._audit, clock)
-        enrolments, listing = Enrolments(documents, own, self._audit), Listing(documents, self._directory)
         freezer = Freezer(own, bindings.records, self._audit, clock)
-        self._store = Store(bindings, enrolments, listing, freezer, admission)
+        settlements = Settlements(
+            bindings=bindings, documents=documents, keys=self._transit, audit=self._audit, clock=clock, steps=steps
+        )
+        rotations = Rotations(
+            bindings=bindings,
+            settlements=settlements,
+            documents=documents,
+            keys=self._transit,
+            audit=self._audit,
+            clock=clock,
+            steps=steps,
+        )
+        self._reconciler = Reconciler(
+            bindings=bindings,
+            settlements=settlements,
+            documents=documents,
+            directory=self._directory,
+            audit=self._audit,
+            clock=clock,
+        )
+        self._store = Store(
+            bindings=bindings,
+            rotations=rotations,
+            settlements=settlements,
+            updates=Updates(bindings.records, self._audit, clock),
+            enrolments=Enrolments(documents, own, self._audit),
+            listing=Listing(documents, self._directory),
+            freezer=freezer,
+            admission=admission,
+        )
         reading = KeyValue(self._http, signer_role)
         signer = Signer(reading, self._transit, self._audit, policy.load(), freezer=freezer, clock=clock)
         self._oracle = Oracle(signer, admission)

@@ -6,9 +6,11 @@ A message names the field and the rule, never the value.
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from common import ids
 from common.errors import InvalidArgument
 from common.secret import Secret
 from strongroom.types.v1.binding_pb2 import (
@@ -18,7 +20,7 @@ from strongroom.types.v1.binding_pb2 import (
     SCOPE_FUTURES,
     SCOPE_SPOT,
 )
-from strongroom.vault.v1.binding_store_pb2 import BindRequest, Credential
+from strongroom.vault.v1.binding_store_pb2 import BindRequest, Credential, StageRequest
 
 from vault.material import FIELD, PEM_MARK, HmacSecret, Material, rsa_private_key
 from vault.wrapped import FINGERPRINT_FIELD, TYPES, SealedSecret, sealed_secret
@@ -29,6 +31,8 @@ KEY_MARK: Final = "bg_"  # how every API key of Bitget begins
 DER_BASE64: Final = re.compile(r"MII[A-Za-z0-9+/]{125,}={0,2}")  # how a key in DER begins, and its least length
 SHORT_KEY: Final = 20  # of less, nine characters would show too much, were it a passphrase
 SECRET_IN_PLACE: Final = frozenset(["secret_like_api_key", "secret_equals_api_key"])
+LABEL: Final = 64
+SUBJECT: Final = 128
 SCOPES: Final = frozenset([SCOPE_SPOT, SCOPE_FUTURES])
 
 
@@ -108,7 +112,7 @@ def binding_id(tenant: str, idempotency_key: str) -> str:
 
 def derived_id(tenant: str, idempotency_key: str) -> str:
     """Return the id of whatever a tenant's idempotency key makes; raise InvalidArgument for what is none."""
-    _visible("idempotency_key", idempotency_key, 1, 255)
+    visible("idempotency_key", idempotency_key, 1, 255)
     return binding_id(tenant, idempotency_key)
 
 
@@ -117,28 +121,44 @@ def asked(tenant: str, request: BindRequest) -> Asked:
     name = derived_id(tenant, request.idempotency_key)
     if request.exchange != EXCHANGE_BITGET:
         raise _wrong("exchange", "The exchange is not supported.")
-    if not request.scopes or not set(request.scopes) <= SCOPES:
-        raise _wrong("scopes", "Ask for spot, futures or both.")
+    scopes = checked_scopes(request.scopes)
     if not set(request.whitespace_removed) <= FIELDS:
         raise _wrong("whitespace_removed", "Only fields of the credential can be named.")
-    _printable("label", request.label, 64)
-    _printable("subject", request.subject, 128)
+    printable("label", request.label, LABEL)
+    printable("subject", request.subject, SUBJECT)
     credential = _credential(request.credential)
     return Asked(
         name,
         request.exchange,
         request.label,
         request.subject,
-        tuple(sorted(set(request.scopes))),
+        scopes,
         *credential,
         tuple(sorted(set(request.whitespace_removed))),
     )
 
 
+def replacement(exchange: int, request: StageRequest) -> Asked:
+    """Return the checked credential of a rotation, as one of its binding; raise InvalidArgument as `asked` does."""
+    visible("idempotency_key", request.idempotency_key, 1, 255)
+    if not set(request.whitespace_removed) <= FIELDS:
+        raise _wrong("whitespace_removed", "Only fields of the credential can be named.")
+    removed = tuple(sorted(set(request.whitespace_removed)))
+    return Asked(ids.binding_id(request.binding_id), exchange, "", "", (), *_credential(request.credential), removed)
+
+
+def checked_scopes(scopes: Iterable[int]) -> tuple[int, ...]:
+    """Return what may be asked for, sorted and once; raise InvalidArgument."""
+    wanted = set(scopes)
+    if not wanted or not wanted <= SCOPES:
+        raise _wrong("scopes", "Ask for spot, futures or both.")
+    return tuple(sorted(wanted))
+
+
 def _credential(credential: Credential) -> tuple[Secret, Material, Secret]:
     """Check the three parts and cover them."""
-    _visible("credential.api_key", credential.api_key, 8, 128)
-    _visible("credential.passphrase", credential.passphrase, 1, 64)
+    visible("credential.api_key", credential.api_key, 8, 128)
+    visible("credential.passphrase", credential.passphrase, 1, 64)
     return Secret(credential.api_key), _material(credential), Secret(credential.passphrase)
 
 
@@ -154,7 +174,7 @@ def _material(credential: Credential) -> Material:
         raise _wrong("credential.key_type", "The key type must be hmac or rsa.")
     if PEM_MARK in credential.secret_key:  # its text as an HMAC key would sign, and never what Bitget expects
         raise InvalidArgument("pem_as_hmac", "This is a PEM: choose key_type rsa for an RSA key.", field=FIELD)
-    _visible(FIELD, credential.secret_key, 32, 512)
+    visible(FIELD, credential.secret_key, 32, 512)
     return HmacSecret(Secret(credential.secret_key))
 
 
@@ -166,12 +186,14 @@ def _sealed(credential: Credential) -> SealedSecret:
     return sealed_secret(credential.wrapped_secret, credential.key_type, credential.wrapping_key_fingerprint)
 
 
-def _visible(field: str, value: str, least: int, most: int) -> None:
+def visible(field: str, value: str, least: int, most: int) -> None:
+    """Raise InvalidArgument unless a value is that many visible ASCII characters."""
     if not least <= len(value) <= most or not VISIBLE.fullmatch(value):
         raise _wrong(field, f"Must be {least} to {most} visible ASCII characters without spaces.")
 
 
-def _printable(field: str, value: str, most: int) -> None:
+def printable(field: str, value: str, most: int) -> None:
+    """Raise InvalidArgument unless a value is at most that many printable characters."""
     if len(value) > most or not value.isprintable():
         raise _wrong(field, f"Must be at most {most} printable characters.")
 

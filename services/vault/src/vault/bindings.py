@@ -8,6 +8,7 @@ import contextlib
 import hmac
 import os
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Final
 
 from common.clock import Clock, timestamp
@@ -28,7 +29,6 @@ from strongroom.types.v1.binding_pb2 import (
     STATUS_REJECTED,
     STATUS_REVOKED,
     Binding,
-    CredentialInfo,
     Status,
     Verdict,
 )
@@ -37,6 +37,7 @@ from vault.actor import Actor
 from vault.asked import Asked
 from vault.audit import AuditLog
 from vault.claims import Claims
+from vault.credential import entries, entry, info_of
 from vault.material import Material
 from vault.records import Record, Records, Slot
 from vault.sealing import Sealing, check_slot, refusal
@@ -60,6 +61,7 @@ from vault.wrapped import SealedSecret
 
 BIND_LIMIT_S: Final = 30.0  # shorter than claims.STALE_AFTER_S: a claim is never taken from a bind under way
 REVOKE_ATTEMPTS: Final = 5
+FIRST_VERSION: Final = 1  # of a credential, which is that of its key in Transit
 
 
 class Bindings:
@@ -83,7 +85,7 @@ class Bindings:
         self.records = Records(documents)
         self.unfinished: set[tuple[str, str]] = set()  # revocations that failed in this process, for the reconciler
         self.claims = Claims(documents, self.records, clock)
-        self._sealing = Sealing(own, self.records, keys)
+        self.sealing = Sealing(own, self.records, keys)
 
     async def bind(self, actor: Actor, asked: Asked) -> tuple[Binding, bool]:
         """Store a credential and return (its binding, whether this call created it).
@@ -164,11 +166,11 @@ class Bindings:
 
     async def fence(self, tenant: str, name: str) -> None:
         """Delete the signing key; raise Unavailable when it is not known to be gone."""
-        _settled(await self._keys.retire(tenant, name))
+        settled(await self._keys.retire(tenant, name))
 
     async def destroy_credential(self, tenant: str, name: str) -> None:
         """Destroy every version of API key and passphrase; raise Unavailable when they are not known to be gone."""
-        _settled(await self._documents.destroy(tenant, "credentials", name))
+        settled(await self._documents.destroy(tenant, "credentials", name))
 
     async def _imported(
         self, tenant: str, asked: Asked, slot: Slot, fingerprint: str, wrapped: str
@@ -180,13 +182,13 @@ class Bindings:
         name = asked.binding_id
         try:
             if asked.sealed:
-                await self._sealing.made_for(asked.sealed)
-                slot = await self._sealing.take(tenant, name, wrapped, slot)
+                await self.sealing.made_for(asked.sealed)
+                slot = await self.sealing.take(tenant, name, wrapped, slot)
                 self._steps.reached("bind.sealed")
             return slot, await self._import(tenant, name, asked.material)
         except InvalidArgument:
             with contextlib.suppress(StrongroomError):
-                await self._sealing.give_back(tenant, name, wrapped, slot)
+                await self.sealing.give_back(tenant, name, wrapped, slot)
                 await self.claims.give_back(tenant, fingerprint, name)
             raise
 
@@ -226,7 +228,7 @@ class Bindings:
         """Make sure that the key in Transit signs as this secret key does; of a sealed one, that it signs at all."""
         challenge = os.urandom(16)
         try:
-            signatures = await self._keys.sign(tenant, name, material.key_type, [challenge])
+            signatures = await self._keys.sign(tenant, name, material.key_type, [challenge], FIRST_VERSION)
         except OtherKeyType:
             raise IdempotencyMismatch() from None
         if signatures is None:
@@ -239,11 +241,11 @@ class Bindings:
 
     async def _store_credential(self, tenant: str, asked: Asked) -> None:
         """Write API key and passphrase; what an earlier try under this id left must say the same."""
-        data = {"api_key": asked.api_key.reveal(), "passphrase": asked.passphrase.reveal()}
+        data = {"versions": {str(FIRST_VERSION): entry(asked)}}
         cas = 0
         while await put(self._documents, tenant, "credentials", asked.binding_id, data, cas=cas) is None:
             found = await self._documents.read(tenant, "credentials", asked.binding_id)
-            if found and found.data == data:
+            if found and entries(found.data) == data["versions"]:
                 return
             if found and found.data is not None:
                 raise IdempotencyMismatch()
@@ -256,7 +258,9 @@ class Bindings:
                 return record
             told = record.binding.verdict
             verdict = Verdict(status=STATUS_REVOKED, environment=told.environment, account=told.account)
-            saved = await self.records.save(self._changed(record, verdict), record.binding.revision)
+            ended = replace(self._changed(record, verdict), staged=None, left=None)
+            ended.binding.ClearField("rotation")
+            saved = await self.records.save(ended, record.binding.revision)
             if saved:
                 return saved
         raise unavailable("busy")
@@ -282,10 +286,7 @@ class Bindings:
         )
         binding.exchange = asked.exchange  # type: ignore[assignment]  # checked numbers of the enums
         binding.scopes.extend(asked.scopes)  # type: ignore[arg-type]
-        info = CredentialInfo(version=1, api_key_hint=asked.hint(), stored_at=now, clues=asked.clues())
-        info.sealed = asked.sealed is not None
-        info.key_type = asked.material.key_type  # type: ignore[assignment]
-        binding.credential.CopyFrom(info)
+        binding.credential.CopyFrom(info_of(asked, FIRST_VERSION, now))
         return Record(binding, fingerprint, digest)
 
     def _changed(self, record: Record, verdict: Verdict) -> Record:
@@ -295,7 +296,7 @@ class Bindings:
         binding.verdict.CopyFrom(verdict)
         binding.proven |= verdict.status in (STATUS_CONNECTED, STATUS_LIMITED)
         binding.updated_at.CopyFrom(timestamp(self._clock.unix()))
-        return Record(binding, record.fingerprint, record.request_digest)
+        return replace(record, binding=binding)
 
 
 async def _both(*calls: Awaitable[None]) -> None:
@@ -321,7 +322,7 @@ def _check_follows(binding: Binding, status: int) -> None:
         raise InvalidArgument("status_order", "This status cannot follow.", field="verdict.status")
 
 
-def _settled(outcome: Outcome[None]) -> None:
+def settled(outcome: Outcome[None]) -> None:
     """Return when the write is durable; raise Unavailable, or Internal for one that Vault finds wrong, otherwise."""
     match outcome:
         case Applied():

@@ -1,6 +1,6 @@
 """Own the rule that a tenant binds an exchange key once: one claim document for each keyed fingerprint.
 
-A claim is free when its binding is revoked, or when it is old and its binding never came to be.
+A claim is free when its binding is revoked, or when it is old and its binding never came to be or holds another key.
 """
 
 import asyncio
@@ -49,9 +49,18 @@ class Claims:
         found = await self._documents.read(tenant, "fp", fingerprint)
         if found is None or not found.data or not found.data["binding_id"]:
             return False
-        if await self._holder(tenant, found.data, older_than_s):
+        if await self._holder(tenant, fingerprint, found.data, older_than_s):
             return False
         return await put(self._documents, tenant, "fp", fingerprint, FREE, cas=found.version) is not None
+
+    async def release(self, tenant: str, fingerprint: str, binding_id: str) -> None:
+        """Free the claim of a key that a binding has left. The record is read last: it may have claimed it again."""
+        found = await self._documents.read(tenant, "fp", fingerprint)
+        if found is None or not found.data or found.data["binding_id"] != binding_id:
+            return
+        record = await self._records.load(tenant, binding_id)
+        if record.left is not None and fingerprint not in record.fingerprints:
+            await put(self._documents, tenant, "fp", fingerprint, FREE, cas=found.version)
 
     async def _until_free(self, tenant: str, fingerprint: str, binding_id: str) -> int | None:
         """Return the version to take over, None when the claim is `binding_id`'s own and fresh.
@@ -66,7 +75,7 @@ class Claims:
                 return found.version if found else 0
             if found.data["binding_id"] == binding_id:
                 return None if self._fresh(found.data, STALE_AFTER_S / 2) else found.version
-            holder = await self._holder(tenant, found.data, STALE_AFTER_S)
+            holder = await self._holder(tenant, fingerprint, found.data, STALE_AFTER_S)
             if holder == "":
                 return found.version
             if holder == "live":
@@ -75,10 +84,10 @@ class Claims:
                 raise unavailable("bind_in_progress")
             await asyncio.sleep(POLL_S)
 
-    async def _holder(self, tenant: str, claim: Mapping[str, Any], stale_after_s: float) -> str:
-        """Return `live` for a claim with a living binding, `coming` for a fresh one without record, else nothing."""
+    async def _holder(self, tenant: str, fingerprint: str, claim: Mapping[str, Any], stale_after_s: float) -> str:
+        """Return `live` for a claim whose living binding holds the key, `coming` for a fresh one before that, or ""."""
         record = (await self._records.slot(tenant, claim["binding_id"])).record
-        if record is not None:
+        if record is not None and (record.revoked or fingerprint in record.fingerprints):
             return "" if record.revoked else "live"
         return "coming" if self._fresh(claim, stale_after_s) else ""
 

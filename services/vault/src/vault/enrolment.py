@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from common import logs
-from common.errors import BindingRevoked, InvalidArgument, NotFound, PermissionDenied, StrongroomError
+from common.errors import Aborted, BindingRevoked, InvalidArgument, NotFound, PermissionDenied, StrongroomError
 from strongroom.types.v1.binding_pb2 import ENVIRONMENT_DEMO, ENVIRONMENT_LIVE
 
 from vault.actor import Actor
@@ -102,8 +102,10 @@ class Enrolments:
         self._records = Records(documents)
         self._audit = audit
 
-    async def enroll(self, actor: Actor, name: str, uid: str, environment: int) -> Enrolled:
+    async def enroll(self, actor: Actor, name: str, uid: str, environment: int, version: int = 0) -> Enrolled:
         """Record that the key of a binding belongs to the account `uid`, and return who else is there.
+
+        `version` is that of the staged credential, or 0 for the one in use.
 
         An empty `uid` is an account that the exchange did not tell: nothing is recorded, and nobody is known there.
         Raises InvalidArgument, NotFound, BindingRevoked, Unavailable when a repeat is safe.
@@ -116,11 +118,12 @@ class Enrolments:
         record = await self._records.load(tenant, name)
         if record.revoked:
             raise BindingRevoked()
+        fingerprint = _fingerprint(record, version)
         if not uid:
             return Enrolled((), 0, bound_elsewhere=False, joined=False)
         (before, members), (_, holders) = await asyncio.gather(
             self._enter(actor, name, Account(self._documents, tenant, uid), mark),
-            self._enter(actor, name, Key(self._own, record.fingerprint), ""),
+            self._enter(actor, name, Key(self._own, fingerprint), ""),
         )
         elsewhere = any(owner != tenant for owner, _ in holders)
         if elsewhere:
@@ -148,7 +151,7 @@ class Enrolments:
 
         async def wanted(found: Entries) -> Entries:
             others = [holder for holder in found if holder != me]
-            alive = await asyncio.gather(*(self._alive(*holder) for holder in others))
+            alive = await asyncio.gather(*(self._alive(roster, *holder) for holder in others))
             return {**{other: found[other] for other, lives in zip(others, alive, strict=True) if lives}, me: mark}
 
         return await self._change(actor, name, "enroll", roster, wanted)
@@ -178,9 +181,19 @@ class Enrolments:
                     return found, entries
             raise unavailable("busy")
 
-    async def _alive(self, tenant: str, name: str) -> bool:
-        """Tell whether a binding exists and has not ended; a tenant that Vault no longer knows has none."""
+    async def _alive(self, roster: Roster, tenant: str, name: str) -> bool:
+        """Tell whether a binding exists, has not ended and holds the key; a tenant that Vault forgot has none."""
         try:
-            return not (await self._records.head(tenant, name)).revoked
+            head = await self._records.head(tenant, name)
         except (NotFound, PermissionDenied):
             return False
+        return not head.revoked and (not isinstance(roster, Key) or roster.fingerprint in head.fingerprints)
+
+
+def _fingerprint(record: Record, version: int) -> str:
+    """Return the exchange key of a version of a binding's credential."""
+    if version in (0, record.binding.credential.version):
+        return record.fingerprint
+    if record.staged and record.staged.version == version:
+        return record.staged.fingerprint
+    raise Aborted()

@@ -1,4 +1,4 @@
-"""Own the tidying of what a crash left: unfinished revocations, keys without a record, claims without a binding.
+"""Own the tidying of what a crash left: unfinished revocations and rotations, keys without a record, dead claims.
 
 It lists with an identity that reads nothing and acts with the tenant's own. Everything it does can be repeated and can
 run in several processes at once.
@@ -18,6 +18,9 @@ from common.ids import BINDING_ID, TENANT_ID
 from vault.actor import Actor
 from vault.audit import AuditLog
 from vault.bindings import Bindings
+from vault.records import Record
+from vault.rotation import interrupted
+from vault.settlement import INTERRUPTED, Settlements
 from vault.store import Directory, Documents
 
 ORPHAN_AGE_S: Final = 3600.0
@@ -37,9 +40,17 @@ class Reconciler:
     """
 
     def __init__(
-        self, bindings: Bindings, documents: Documents, directory: Directory, audit: AuditLog, clock: Clock
+        self,
+        *,
+        bindings: Bindings,
+        settlements: Settlements,
+        documents: Documents,
+        directory: Directory,
+        audit: AuditLog,
+        clock: Clock,
     ) -> None:
         self._bindings = bindings
+        self._settlements = settlements
         self._documents = documents
         self._directory = directory
         self._audit = audit
@@ -106,6 +117,8 @@ class Reconciler:
             self._orphans[tenant].pop(name, None)
             if slot.record.revoked:
                 await self._finish(tenant, name, has_key=has_key)
+            else:
+                await self._rotation(tenant, name, slot.record)
         elif slot.sweeping or (has_key and self._old(tenant, name)):
             await self._sweep(tenant, name, slot.version, begun=slot.sweeping)
 
@@ -119,6 +132,17 @@ class Reconciler:
         if has_key or (credential and credential.data is not None):
             await self._bindings.revoke(Actor(tenant, "vault"), name)
             logs.get().info("revocation_finished", tenant=tenant, binding=name)
+
+    async def _rotation(self, tenant: str, name: str, record: Record) -> None:
+        """Complete the end of a rotation, or give up one whose credential was never stored."""
+        actor = Actor(tenant, "vault")
+        if record.left is not None:
+            async with self._audit.action(actor, "finish_rotation", name):
+                await self._settlements.finish(tenant, name)
+            logs.get().info("rotation_finished", tenant=tenant, binding=name)
+        elif interrupted(record, self._clock.unix()):
+            await self._settlements.abandon(actor, name, 0, INTERRUPTED, ())
+            logs.get().info("rotation_given_up", tenant=tenant, binding=name)
 
     async def _sweep(self, tenant: str, name: str, version: int, *, begun: bool) -> None:
         """Remove what a bind that never came to its end left behind. The mark keeps a late repeat of it away."""

@@ -5,7 +5,7 @@ kept for the ciphertext of a sealed bind.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -20,17 +20,48 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """A rotation that was asked for: the digests of its Idempotency-Key, its request and its exchange key.
+
+    `version` is 0 until the credential is stored; `reason` says why it was given up, else it is empty.
+    """
+
+    key: str
+    digest: str
+    fingerprint: str
+    version: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
-    """A binding, the keyed digests of its exchange key and of the request that made it. Contains no secret."""
+    """A binding, the keyed digests of its exchange key and of the request that made it. Contains no secret.
+
+    `staged` is the rotation under way, `past` those that have ended, the last ones. `left` is not None while an ended
+    one has still to be tidied, and names the exchange keys that the binding holds no more.
+    """
 
     binding: Binding
     fingerprint: str
     request_digest: str
+    staged: Attempt | None = None
+    past: tuple[Attempt, ...] = ()
+    left: tuple[str, ...] | None = None
 
     @property
     def revoked(self) -> bool:
         """Whether the binding has ended."""
         return self.binding.verdict.status == STATUS_REVOKED
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """The exchange keys that the binding holds: that in use, and the one that is to replace it."""
+        return (self.fingerprint, self.staged.fingerprint) if self.staged else (self.fingerprint,)
+
+    def attempt(self, key: str) -> Attempt | None:
+        """Return the rotation that was asked for with the Idempotency-Key of this digest, if it is remembered."""
+        known = (*self.past, self.staged) if self.staged else self.past
+        return next((one for one in known if one.key == key), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +86,8 @@ class Head:
     credential_version: int
     subject: str
     exchange: int
+    staged_version: int
+    fingerprints: tuple[str, ...]
 
 
 class Records:
@@ -86,12 +119,16 @@ class Records:
             raise NotFound()
         binding = found.data["binding"]
         credential, status = binding["credential"], Status.Value(binding["verdict"]["status"])
+        staged = found.data.get("rotations", {}).get("staged") or {}
+        fingerprints = (found.data["fingerprint"], staged["fingerprint"]) if staged else (found.data["fingerprint"],)
         return Head(
             status == STATUS_REVOKED,
             KeyType.Value(credential["key_type"]),
             credential["version"],
             binding.get("subject", ""),
             Exchange.Value(binding["exchange"]),
+            staged.get("version", 0),
+            fingerprints,
         )
 
     async def save(self, record: Record, cas: int) -> Record | None:
@@ -104,8 +141,14 @@ class Records:
             "fingerprint": record.fingerprint,
             "request_digest": record.request_digest,
         }
+        if record.staged or record.past or record.left is not None:
+            data["rotations"] = {
+                "staged": asdict(record.staged) if record.staged else None,
+                "past": [asdict(one) for one in record.past],
+                "left": None if record.left is None else list(record.left),
+            }
         version = await put(self._documents, binding.tenant_id, "bindings", binding.id, data, cas=cas)
-        return None if version is None else Record(binding, record.fingerprint, record.request_digest)
+        return None if version is None else replace(record, binding=binding)
 
     async def mark(self, tenant: str, binding_id: str, *, sweeping: bool, cas: int) -> int:
         """Mark an id that has no record as being swept, or as swept; raise Unavailable when someone was faster."""
@@ -134,7 +177,15 @@ def _record(data: dict[str, Any], version: int) -> Record:
     except (KeyError, TypeError, ValueError):  # something that a newer version of this service wrote
         binding = json_format.ParseDict(data["binding"], Binding(), ignore_unknown_fields=True)
     binding.revision = version
-    return Record(binding, data["fingerprint"], data["request_digest"])
+    staged, past, left = map(data.get("rotations", {}).get, ("staged", "past", "left"))
+    return Record(
+        binding,
+        data["fingerprint"],
+        data["request_digest"],
+        Attempt(**staged) if staged else None,
+        tuple(Attempt(**one) for one in past or ()),
+        None if left is None else tuple(left),
+    )
 
 
 def _quickly(stored: Mapping[str, Any]) -> Binding:

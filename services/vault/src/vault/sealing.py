@@ -43,7 +43,7 @@ class Sealing:
 
         Raises InvalidArgument for a ciphertext of any other binding, Unavailable when somebody else has the slot.
         """
-        await self._claim(f"{tenant}.{name}", digest)
+        await self.claim(tenant, name, digest)
         if slot.sealed == digest:
             return slot
         return await self._records.seal(tenant, name, digest, cas=slot.version)
@@ -58,8 +58,9 @@ class Sealing:
         if found and found.data == {"holder": f"{tenant}.{name}"}:
             await put_own(self._own, "sealed", digest, NOBODY, cas=found.version)
 
-    async def _claim(self, holder: str, digest: str) -> None:
-        cas = 0
+    async def claim(self, tenant: str, name: str, digest: str) -> None:
+        """Claim the ciphertext for a binding; raise InvalidArgument when it is any other's."""
+        holder, cas = f"{tenant}.{name}", 0
         while await put_own(self._own, "sealed", digest, {"holder": holder}, cas=cas) is None:
             found = await self._own.read("sealed", digest)
             of = found.data["holder"] if found and found.data else ""

@@ -8,6 +8,8 @@ from common.errors import InvalidArgument
 from common.rpc.server import Callers, ServicerContext
 from strongroom.types.v1.binding_pb2 import Binding
 from strongroom.vault.v1.binding_store_pb2 import (
+    AbandonRequest,
+    AbandonResponse,
     BindRequest,
     BindResponse,
     DescribeManyRequest,
@@ -20,10 +22,16 @@ from strongroom.vault.v1.binding_store_pb2 import (
     ListResponse,
     NamesRequest,
     NamesResponse,
+    PromoteRequest,
+    PromoteResponse,
     RevokeRequest,
     RevokeResponse,
+    StageRequest,
+    StageResponse,
     TransitionRequest,
     TransitionResponse,
+    UpdateRequest,
+    UpdateResponse,
     WrappingKeyRequest,
     WrappingKeyResponse,
 )
@@ -39,7 +47,10 @@ from vault.freezer import Freezer
 from vault.freezes import Place, marked
 from vault.listing import Listing
 from vault.registry import Registered
+from vault.rotation import Rotations
+from vault.settlement import Settlements
 from vault.signer import Signer
+from vault.update import Updates
 
 READ: Final = "bindings:read"
 WRITE: Final = "bindings:write"
@@ -53,6 +64,10 @@ CALLERS: Final[Callers] = {
     f"{_STORE}/List": frozenset(["gateway"]),
     f"{_STORE}/Transition": frozenset(["worker"]),
     f"{_STORE}/Revoke": frozenset(["gateway"]),
+    f"{_STORE}/Stage": frozenset(["gateway"]),
+    f"{_STORE}/Promote": frozenset(["worker"]),
+    f"{_STORE}/Abandon": frozenset(["worker"]),
+    f"{_STORE}/Update": frozenset(["gateway"]),
     f"{_STORE}/Enroll": frozenset(["worker"]),
     f"{_STORE}/Names": frozenset(["worker"]),
     f"{_STORE}/DescribeMany": frozenset(["worker"]),
@@ -65,13 +80,20 @@ class Store(BindingStoreServicer):
 
     def __init__(
         self,
+        *,
         bindings: Bindings,
+        rotations: Rotations,
+        settlements: Settlements,
+        updates: Updates,
         enrolments: Enrolments,
         listing: Listing,
         freezer: Freezer,
         admission: Admission,
     ) -> None:
         self._bindings = bindings
+        self._rotations = rotations
+        self._settlements = settlements
+        self._updates = updates
         self._enrolments = enrolments
         self._listing = listing
         self._freezer = freezer
@@ -130,11 +152,48 @@ class Store(BindingStoreServicer):
         await self._enrolments.leave(actor, name)
         return RevokeResponse(binding=binding)
 
+    async def Stage(self, request: StageRequest, context: ServicerContext) -> StageResponse:
+        """Store a credential that is to replace a binding's."""
+        actor, tenant = await self._admission.admit(context, WRITE)
+        view = await self._view(tenant)
+        ids.binding_id(request.binding_id)
+        record = await self._bindings.records.load(actor.tenant, request.binding_id)
+        place = Place(actor.tenant, request.binding_id, record.binding.subject, record.binding.exchange)
+        if freeze := await self._freezer.stopping(place):  # the replacement could not be verified
+            await self._freezer.refuse(actor, "stage", place, freeze)
+        binding, attempt = await self._rotations.stage(actor, request)
+        return StageResponse(binding=view(binding), version=attempt.version, reason=attempt.reason)
+
+    async def Promote(self, request: PromoteRequest, context: ServicerContext) -> PromoteResponse:
+        """Put a staged credential into use."""
+        actor, tenant = await self._admission.admit(context, WRITE, request.tenant_id)
+        view = await self._view(tenant)
+        name, expected = ids.binding_id(request.binding_id), request.expected_revision
+        binding = await self._settlements.promote(actor, name, expected, request.version, request.verdict)
+        return PromoteResponse(binding=view(binding))
+
+    async def Abandon(self, request: AbandonRequest, context: ServicerContext) -> AbandonResponse:
+        """Give a staged credential up."""
+        actor, tenant = await self._admission.admit(context, WRITE, request.tenant_id)
+        view = await self._view(tenant)
+        name, why = ids.binding_id(request.binding_id), request.reason
+        binding = await self._settlements.abandon(actor, name, request.version, why, request.findings)
+        return AbandonResponse(binding=view(binding))
+
+    async def Update(self, request: UpdateRequest, context: ServicerContext) -> UpdateResponse:
+        """Change label, subject or scopes."""
+        actor, tenant = await self._admission.admit(context, WRITE)
+        view = await self._view(tenant)
+        ids.binding_id(request.binding_id)
+        binding, scopes_changed = await self._updates.update(actor, request)
+        return UpdateResponse(binding=view(binding), scopes_changed=scopes_changed)
+
     async def Enroll(self, request: EnrollRequest, context: ServicerContext) -> EnrollResponse:
         """Record the exchange account of a binding's key."""
         actor, tenant = await self._admission.admit(context, WRITE, request.tenant_id)
         name = ids.binding_id(request.binding_id)
-        told = await self._enrolments.enroll(actor, name, request.uid, request.environment)
+        version = request.credential_version
+        told = await self._enrolments.enroll(actor, name, request.uid, request.environment, version)
         return EnrollResponse(
             siblings=told.siblings,
             keys_bound=told.keys_bound,

@@ -7,27 +7,38 @@ only into the header that carries it.
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from common.clock import Clock
-from common.errors import BindingRevoked, Internal, InvalidArgument
+from common.errors import Aborted, BindingRevoked, Internal, InvalidArgument
 from common.ids import binding_id
 from common.secret import Secret
 from strongroom.vault.v1.freezes_pb2 import Freeze
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, Header, SignedRequest, SignRequest, SignResponse
 
-from vault.actor import Actor
+from vault.actor import WORKER, Actor
 from vault.audit import AuditLog, Fields
 from vault.canonical import Canonical, canonical
+from vault.credential import covered
 from vault.freezer import Freezer
 from vault.freezes import FROZEN, Place, refusal, refusing
 from vault.policy import Policy
 from vault.records import Head, Records
-from vault.store import Documents, Keys
+from vault.store import Documents, Keys, Signature
 
 CLOCK_LIMIT_MS: Final = 24 * 3600 * 1000  # a clock further off is to be repaired, not corrected
 BATCH: Final = range(1, 9)
 LOCALE: Final = "en-US"  # keeps the exchange's error texts stable
+
+
+@dataclass(frozen=True, slots=True)
+class Usable:
+    """One version of a binding's credential; `credential` is (API key, passphrase), None when it is gone."""
+
+    head: Head
+    version: int
+    credential: tuple[Secret, Secret] | None
 
 
 class Signer:
@@ -56,21 +67,20 @@ class Signer:
         if len(request.requests) not in BATCH:
             raise InvalidArgument("batch", f"Sign 1 to {BATCH[-1]} requests at once.", field="requests")
         wanted = [self._allowed(one) for one in request.requests]
-        lines, reads = [_line(one, offset) for one in wanted], self._usable(actor.tenant, binding)
-        async with self._audit.actions(actor, "sign", binding, lines, reads) as (told, (head, credential)):
-            place = Place(actor.tenant, binding, head.subject, head.exchange)
+        lines, reads = [_line(one, offset) for one in wanted], self._usable(actor, request)
+        async with self._audit.actions(actor, "sign", binding, lines, reads) as (told, found):
+            place = Place(actor.tenant, binding, found.head.subject, found.head.exchange)
             if freeze := await self._freeze(place, wanted):
                 told.update(rule=FROZEN, freeze=freeze.id)
                 raise refusal(freeze)
             timestamp = int(self._clock.unix() * 1000) + offset
             messages = [one.prehash(timestamp) for one in wanted]
-            signatures = await self._keys.sign(actor.tenant, binding, head.key_type, messages)
-            if signatures is None:
-                raise await self._without_key(actor.tenant, binding)
+            usable, signatures = await self._signatures(actor, request, found, messages)
             told["vault_request_id"] = signatures[0].request_id
-        put_on = _headers(credential, timestamp, demo=request.demo)
+            told["credential_version"] = usable.version
+        put_on = _headers(usable.credential, timestamp, demo=request.demo)
         signed = [_signed(one, put_on, signature.value) for one, signature in zip(wanted, signatures, strict=True)]
-        return SignResponse(signed=signed, credential_version=head.credential_version, stamped_at_ms=timestamp)
+        return SignResponse(signed=signed, credential_version=usable.version, stamped_at_ms=timestamp)
 
     def _allowed(self, request: ExchangeRequest) -> Canonical:
         """Return the canonical form of a request that policy allows."""
@@ -84,18 +94,37 @@ class Signer:
         found = (refusing(freezes, place, cancels=self._policy.is_cancel(one)) for one in wanted)
         return next(filter(None, found), None)
 
-    async def _usable(self, tenant: str, binding: str) -> tuple[Head, tuple[Secret, Secret]]:
-        """Return the head of the record of a live binding and its (API key, passphrase), with the freezes read too."""
+    async def _usable(self, actor: Actor, request: SignRequest) -> Usable:
+        """Return what a live binding signs with: its version in use or, for a worker, the staged one. Reads freezes."""
         head, document, _ = await asyncio.gather(
-            self._records.head(tenant, binding),
-            self._documents.read(tenant, "credentials", binding),
+            self._records.head(actor.tenant, request.binding_id),
+            self._documents.read(actor.tenant, "credentials", request.binding_id),
             self._freezer.active(),
         )
         if head.revoked:
             raise BindingRevoked()
-        if document is None or document.data is None:
-            raise await self._without_key(tenant, binding)
-        return head, (Secret(document.data["api_key"]), Secret(document.data["passphrase"]))
+        staged = request.credential_version
+        if staged and (actor.service != WORKER or staged != head.staged_version):
+            raise Aborted("version_not_staged", "This version is not being verified.")
+        version = staged or head.credential_version
+        return Usable(head, version, covered(document.data if document else None, version))
+
+    async def _signatures(
+        self, actor: Actor, request: SignRequest, usable: Usable, messages: Sequence[bytes]
+    ) -> tuple[Usable, list[Signature]]:
+        """Return signatures by exactly the version that the headers will name, and that version.
+
+        A rotation may have put another one into use since the record was read: then once more, with that.
+        """
+        for found in (usable, None):
+            one = found or await self._usable(actor, request)
+            if one.credential is None:
+                continue
+            key_type = one.head.key_type
+            made = await self._keys.sign(actor.tenant, request.binding_id, key_type, messages, one.version)
+            if made is not None:
+                return one, made
+        raise await self._without_key(actor.tenant, request.binding_id)
 
     async def _without_key(self, tenant: str, binding: str) -> BindingRevoked | Internal:
         """Return why a binding's credential is gone: it was revoked meanwhile, or something is wrong."""
@@ -114,8 +143,10 @@ def _line(wanted: Canonical, offset: int) -> Fields:
     return {**facts, "clock_offset_ms": offset} if offset else facts
 
 
-def _headers(credential: tuple[Secret, Secret], timestamp: int, *, demo: bool) -> list[Header]:
+def _headers(credential: tuple[Secret, Secret] | None, timestamp: int, *, demo: bool) -> list[Header]:
     """Return the headers that all requests of a batch share."""
+    if credential is None:
+        raise Internal("credential_missing")
     api_key, passphrase = credential
     headers = {
         "ACCESS-KEY": api_key.reveal(),

@@ -85,6 +85,14 @@ class Signature:
     request_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """What Transit tells of a key: its type, which for RSA tells the size too, and its newest version."""
+
+    transit_type: str
+    latest: int
+
+
 class Documents(Protocol):
     """A tenant's documents, reached with that tenant's own token. Reads raise Unavailable when Vault cannot answer."""
 
@@ -94,7 +102,9 @@ class Documents(Protocol):
         self, tenant: str, collection: Collection, name: str, data: Mapping[str, Any], cas: int
     ) -> Outcome[int]: ...
 
-    async def destroy(self, tenant: str, collection: Collection, name: str) -> Outcome[None]: ...
+    async def destroy(
+        self, tenant: str, collection: Collection, name: str, *, keep_newest: bool = False
+    ) -> Outcome[None]: ...
 
     async def names(self, tenant: str, collection: Collection) -> list[str]: ...
 
@@ -118,10 +128,17 @@ class Keys(Protocol):
     async def exists(self, tenant: str, binding: str) -> bool: ...
 
     async def wrapping_key(self) -> WrappingKey: ...
+    async def import_version(self, tenant: str, binding: str, material: Material) -> Outcome[None]: ...
+
+    async def state(self, tenant: str, binding: str) -> KeyState | None: ...
 
     async def sign(
-        self, tenant: str, binding: str, key_type: int, messages: Sequence[bytes]
+        self, tenant: str, binding: str, key_type: int, messages: Sequence[bytes], version: int
     ) -> list[Signature] | None: ...
+
+    async def fence(self, tenant: str, binding: str, version: int) -> Outcome[None]: ...
+
+    async def trim(self, tenant: str, binding: str, version: int) -> Outcome[None]: ...
 
     async def retire(self, tenant: str, binding: str) -> Outcome[None]: ...
 

@@ -31,12 +31,16 @@ class KeyValue:
         """Write version `cas` + 1, if `cas` is the current one (0: none)."""
         return await _next(self._http, self._role_of(tenant), data, cas, collection, tenant, name)
 
-    async def destroy(self, tenant: str, collection: Collection, name: str) -> Outcome[None]:
-        """Destroy every version; the version numbers stay used."""
+    async def destroy(
+        self, tenant: str, collection: Collection, name: str, *, keep_newest: bool = False
+    ) -> Outcome[None]:
+        """Destroy every version, or all but the newest; the version numbers stay used."""
         role = self._role_of(tenant)
         metadata = read(await self._http.call(role, "GET", MOUNT, "metadata", collection, tenant, name, pure=True))
         versions = metadata.data["versions"] if metadata else {}
+        newest = int(metadata.data["current_version"]) if metadata and keep_newest else 0
         left = [int(number) for number, version in versions.items() if not version["destroyed"]]
+        left = [number for number in left if number != newest]
         if not left:
             return Applied(None)
         segments = (MOUNT, "destroy", collection, tenant, name)

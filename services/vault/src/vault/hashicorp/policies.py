@@ -25,6 +25,7 @@ KEY_PARAMETERS: Final[dict[str, list[Any]]] = {
     "deletion_allowed": [],
     "min_decryption_version": [],
     "min_encryption_version": [],
+    "min_available_version": [],
 }
 # PSS, the server's usual choice, is never what Bitget wants: the server itself refuses to sign by it. These parameters
 # hold for a whole batch: Vault and OpenBao read nothing from its items but the input (and the context of derived keys).
@@ -32,6 +33,7 @@ SIGN_PARAMETERS: Final[dict[str, list[Any]]] = {
     "batch_input": [],
     "signature_algorithm": ["pkcs1v15"],
     "prehashed": [False],
+    "key_version": [],
 }
 # Every identity may ask what it may do: the service checks that before it serves.
 SELF: Final[Rules] = {"sys/capabilities-self": {"capabilities": ["update"]}}

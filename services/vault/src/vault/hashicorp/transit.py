@@ -19,7 +19,7 @@ from strongroom.types.v1.binding_pb2 import KEY_TYPE_RSA
 from vault.hashicorp.http import Answer, Lost, VaultHttp, outcome, read
 from vault.hashicorp.login import SERVICE, signer_role, tenant_role
 from vault.material import Material
-from vault.store import Applied, NotApplied, OtherKeyType, Outcome, Signature, Why, WrappingKey, unavailable
+from vault.store import Applied, KeyState, NotApplied, OtherKeyType, Outcome, Signature, Why, WrappingKey, unavailable
 from vault.wrapped import SealedSecret
 
 TRANSIT: Final = "transit"
@@ -31,6 +31,8 @@ RSA_SIGNING: Final = {"signature_algorithm": "pkcs1v15", "prehashed": False}
 # What the servers say, with a 500, of a wrapped key that they cannot decrypt, and of what is inside of one.
 UNREADABLE: Final = ("decryption error", "kwp:", "unwrap", "ciphertext is too short", "ephemeral AES key", "base64")
 NOT_A_KEY: Final = ("invalid key size", "invalid key type", "error parsing asymmetric key")
+# What Transit says of a version that it refuses: of all messages at once, or for an RSA key of each one in a 200.
+OTHER_VERSION: Final = "requested version for signing"
 GONE: Final = ("not found", "no existing key", "could not be found")
 
 
@@ -64,8 +66,7 @@ class Transit:
 
     async def exists(self, tenant: str, binding: str) -> bool:
         """Tell whether there is a key, of whatever type."""
-        segments = (TRANSIT, "keys", key_name(tenant, binding))
-        return read(await self._http.call(tenant_role(tenant), "GET", *segments, pure=True)) is not None
+        return await self.state(tenant, binding) is not None
 
     async def wrapping_key(self) -> WrappingKey:
         """Return the public key that secrets are encrypted to, as the server has it now."""
@@ -75,21 +76,55 @@ class Transit:
         fingerprint = hashlib.sha256(key.public_bytes(form.DER, info)).hexdigest()
         return WrappingKey(key.public_bytes(form.PEM, info).decode(), fingerprint)
 
-    async def sign(self, tenant: str, binding: str, key_type: int, messages: Sequence[bytes]) -> list[Signature] | None:
+    async def import_version(self, tenant: str, binding: str, material: Material) -> Outcome[None]:
+        """Import `material` as the next version of a key. Transit does not tell its number: `state` may show it.
+
+        UNREADABLE and INVALID say that the server can make no version of it.
+        """
+        body = {"hash_function": "SHA256", "ciphertext": await self._wrapped(material)}
+        answer = await self._key_call(tenant, binding, "POST", "import_version", body=body)
+        result = _no_key(answer) or outcome(answer, None)
+        if not isinstance(result, Applied):
+            self._wrapping_key = None  # it may have been replaced with the server's storage
+        return result
+
+    async def state(self, tenant: str, binding: str) -> KeyState | None:
+        """Return what is known of a key; None when there is none."""
+        segments = (TRANSIT, "keys", key_name(tenant, binding))
+        found = read(await self._http.call(tenant_role(tenant), "GET", *segments, pure=True))
+        return KeyState(found.data["type"], int(found.data["latest_version"])) if found else None
+
+    async def sign(
+        self, tenant: str, binding: str, key_type: int, messages: Sequence[bytes], version: int
+    ) -> list[Signature] | None:
         """Return the HMAC-SHA256 of each message, or its PKCS#1 v1.5 signature with SHA-256 by an RSA key.
 
-        None when there is no key that may be used; raises OtherKeyType for an RSA signature by an HMAC key.
+        By that `version` of the key alone: the latest may be one that is still being verified. None when there is no
+        key or version that may be used; raises OtherKeyType for an RSA signature by an HMAC key.
         """
         way, name, options = ("sign", "signature", RSA_SIGNING) if key_type == KEY_TYPE_RSA else ("hmac", "hmac", {})
-        body = {"batch_input": _batch(messages), **options}
+        body = {"batch_input": _batch(messages), "key_version": version, **options}
         segments = (TRANSIT, way, key_name(tenant, binding), "sha2-256")
         answer = await self._http.call(signer_role(tenant), "POST", *segments, body=body, pure=True)
         if isinstance(answer, Answer) and answer.status == 400:
             if "does not support" in answer.errors:
                 raise OtherKeyType()
-            return None  # not found, or soft-deleted
+            return None  # not found, soft-deleted, or another version than may be used
         found = read(answer)
-        return _signatures(found, name, len(messages)) if found else None
+        if found is None or _other_version(found):
+            return None
+        return _signatures(found, name, len(messages))
+
+    async def fence(self, tenant: str, binding: str, version: int) -> Outcome[None]:
+        """Have Transit itself refuse every version before `version`. A key that is gone needs no fence."""
+        body = {"min_decryption_version": version, "min_encryption_version": version}
+        answer = await self._key_call(tenant, binding, "POST", "config", body=body)
+        return Applied(None) if _gone(answer) else outcome(answer, None)
+
+    async def trim(self, tenant: str, binding: str, version: int) -> Outcome[None]:
+        """Destroy the material of every version before `version`; they are fenced already."""
+        answer = await self._key_call(tenant, binding, "POST", "trim", body={"min_available_version": version})
+        return Applied(None) if _gone(answer) else outcome(answer, None)
 
     async def retire(self, tenant: str, binding: str) -> Outcome[None]:
         """Fence and delete the key: once applied, nothing can be signed with it any more."""
@@ -159,6 +194,10 @@ def _signatures(answer: Answer, name: str, count: int) -> list[Signature]:
     if len(results) != count or any(name not in result for result in results):
         raise Internal("signature_missing")
     return [_signature(result[name], answer.request_id) for result in results]
+
+
+def _other_version(answer: Answer) -> bool:
+    return any(OTHER_VERSION in result.get("error", "") for result in answer.data["batch_results"])
 
 
 def _signature(text: str, request_id: str) -> Signature:

@@ -226,6 +226,31 @@ ACTOR_OPERATOR: Actor.ValueType  # 2
 ACTOR_EXCHANGE: Actor.ValueType  # 3
 Global___Actor: _TypeAlias = Actor  # noqa: Y015
 
+class _RotationState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RotationStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RotationState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROTATION_STATE_UNSPECIFIED: _RotationState.ValueType  # 0
+    ROTATION_STATE_VERIFYING: _RotationState.ValueType  # 1
+    """The replacement is being stored or verified; the credential in use is the old one."""
+    ROTATION_STATE_FENCING: _RotationState.ValueType  # 2
+    """The replacement is in use, and the old version is being fenced and destroyed."""
+    ROTATION_STATE_FAILED: _RotationState.ValueType  # 3
+    """The replacement was refused; the credential in use is the old one."""
+
+class RotationState(_RotationState, metaclass=_RotationStateEnumTypeWrapper): ...
+
+ROTATION_STATE_UNSPECIFIED: RotationState.ValueType  # 0
+ROTATION_STATE_VERIFYING: RotationState.ValueType  # 1
+"""The replacement is being stored or verified; the credential in use is the old one."""
+ROTATION_STATE_FENCING: RotationState.ValueType  # 2
+"""The replacement is in use, and the old version is being fenced and destroyed."""
+ROTATION_STATE_FAILED: RotationState.ValueType  # 3
+"""The replacement was refused; the credential in use is the old one."""
+Global___RotationState: _TypeAlias = RotationState  # noqa: Y015
+
 @_typing.final
 class Evidence(_message.Message):
     """What the exchange said, as evidence of a finding."""
@@ -535,6 +560,53 @@ class CredentialInfo(_message.Message):
 Global___CredentialInfo: _TypeAlias = CredentialInfo  # noqa: Y015
 
 @_typing.final
+class Rotation(_message.Message):
+    """The replacement of a binding's credential, from its beginning until it has succeeded; a failed one stays until the
+    next begins.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_FIELD_NUMBER: _builtins.int
+    WHITESPACE_REMOVED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    state: Global___RotationState.ValueType
+    reason: _builtins.str
+    """Why a failed one failed: a reason of a verdict in small letters, or `interrupted` for one that was never stored."""
+    @_builtins.property
+    def started_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def credential(self) -> Global___CredentialInfo:
+        """What is known of the replacement. Its version is 0 until it is stored."""
+
+    @_builtins.property
+    def whitespace_removed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of its fields from which surrounding white space or invisible characters were removed."""
+
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]: ...
+    def __init__(
+        self,
+        *,
+        state: Global___RotationState.ValueType = ...,
+        started_at: _timestamp_pb2.Timestamp | None = ...,
+        credential: Global___CredentialInfo | None = ...,
+        whitespace_removed: _abc.Iterable[_builtins.str] | None = ...,
+        reason: _builtins.str = ...,
+        findings: _abc.Iterable[Global___Finding] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credential", b"credential", "started_at", b"started_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential", b"credential", "findings", b"findings", "reason", b"reason", "started_at", b"started_at", "state", b"state", "whitespace_removed", b"whitespace_removed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rotation: _TypeAlias = Rotation  # noqa: Y015
+
+@_typing.final
 class Binding(_message.Message):
     """A binding as Vault records it. `verdict` is the last proven one; its status is PENDING before the first."""
 
@@ -554,6 +626,7 @@ class Binding(_message.Message):
     PROVEN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     FROZEN_FIELD_NUMBER: _builtins.int
+    ROTATION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     tenant_id: _builtins.str
     exchange: Global___Exchange.ValueType
@@ -579,6 +652,10 @@ class Binding(_message.Message):
     def whitespace_removed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The names of the credential fields from which surrounding white space or invisible characters were removed."""
 
+    @_builtins.property
+    def rotation(self) -> Global___Rotation:
+        """Unset when the last rotation has succeeded or there was none."""
+
     def __init__(
         self,
         *,
@@ -596,10 +673,11 @@ class Binding(_message.Message):
         proven: _builtins.bool = ...,
         revision: _builtins.int = ...,
         frozen: _builtins.bool = ...,
+        rotation: Global___Rotation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "credential", b"credential", "updated_at", b"updated_at", "verdict", b"verdict"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "credential", b"credential", "rotation", b"rotation", "updated_at", b"updated_at", "verdict", b"verdict"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "credential", b"credential", "exchange", b"exchange", "frozen", b"frozen", "id", b"id", "label", b"label", "proven", b"proven", "revision", b"revision", "scopes", b"scopes", "subject", b"subject", "tenant_id", b"tenant_id", "updated_at", b"updated_at", "verdict", b"verdict", "whitespace_removed", b"whitespace_removed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "credential", b"credential", "exchange", b"exchange", "frozen", b"frozen", "id", b"id", "label", b"label", "proven", b"proven", "revision", b"revision", "rotation", b"rotation", "scopes", b"scopes", "subject", b"subject", "tenant_id", b"tenant_id", "updated_at", b"updated_at", "verdict", b"verdict", "whitespace_removed", b"whitespace_removed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -770,6 +848,7 @@ class Observation(_message.Message):
     NEXT_VERIFICATION_AT_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
+    ROTATION_FIELD_NUMBER: _builtins.int
     stale: _builtins.bool
     """True while the exchange cannot be asked: the verdict keeps its last proven value."""
     @_builtins.property
@@ -790,6 +869,10 @@ class Observation(_message.Message):
     def refused(self) -> Global___Refusal:
         """The refusal that a note tells of and that counts only when further looks agree; unset when there is none."""
 
+    @_builtins.property
+    def rotation(self) -> Global___Observation:
+        """What was noticed of a replacement that is being verified: notes, and the refusal that does not count yet."""
+
     def __init__(
         self,
         *,
@@ -800,10 +883,11 @@ class Observation(_message.Message):
         next_verification_at: _timestamp_pb2.Timestamp | None = ...,
         notes: _abc.Iterable[Global___Finding] | None = ...,
         refused: Global___Refusal | None = ...,
+        rotation: Global___Observation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances", "last_verified_at", b"last_verified_at", "next_verification_at", b"next_verification_at", "refused", b"refused", "stale_finding", b"stale_finding"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances", "last_verified_at", b"last_verified_at", "next_verification_at", b"next_verification_at", "refused", b"refused", "rotation", b"rotation", "stale_finding", b"stale_finding"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances", "last_verified_at", b"last_verified_at", "next_verification_at", b"next_verification_at", "notes", b"notes", "refused", b"refused", "stale", b"stale", "stale_finding", b"stale_finding"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances", "last_verified_at", b"last_verified_at", "next_verification_at", b"next_verification_at", "notes", b"notes", "refused", b"refused", "rotation", b"rotation", "stale", b"stale", "stale_finding", b"stale_finding"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -66,6 +66,26 @@ class BindingStoreStub:
                 request_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.RevokeRequest.SerializeToString,
                 response_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.RevokeResponse.FromString,
                 _registered_method=True)
+        self.Stage = channel.unary_unary(
+                '/strongroom.vault.v1.BindingStore/Stage',
+                request_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.StageRequest.SerializeToString,
+                response_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.StageResponse.FromString,
+                _registered_method=True)
+        self.Promote = channel.unary_unary(
+                '/strongroom.vault.v1.BindingStore/Promote',
+                request_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.PromoteRequest.SerializeToString,
+                response_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.PromoteResponse.FromString,
+                _registered_method=True)
+        self.Abandon = channel.unary_unary(
+                '/strongroom.vault.v1.BindingStore/Abandon',
+                request_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.AbandonRequest.SerializeToString,
+                response_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.AbandonResponse.FromString,
+                _registered_method=True)
+        self.Update = channel.unary_unary(
+                '/strongroom.vault.v1.BindingStore/Update',
+                request_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.UpdateRequest.SerializeToString,
+                response_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.UpdateResponse.FromString,
+                _registered_method=True)
         self.Enroll = channel.unary_unary(
                 '/strongroom.vault.v1.BindingStore/Enroll',
                 request_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.EnrollRequest.SerializeToString,
@@ -130,6 +150,36 @@ class BindingStoreServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Stage(self, request, context):
+        """Store a credential that is to replace the binding's, as the next version of its key. A repeat with the same
+        `idempotency_key` has one effect and is told how that ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Promote(self, request, context):
+        """Put the staged version in the place of the old one, which Vault then refuses and which is destroyed. A repeat
+        finishes what a crash left. Only for the verifier.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Abandon(self, request, context):
+        """Give the staged version up and say why; the old one stays in use. Only for the verifier.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Update(self, request, context):
+        """Change label, subject or scopes by check-and-set.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Enroll(self, request, context):
         """Record to which exchange account a binding's key has been proven to belong; learn who else has that account or
         key, and the tenant's rules. Safe to repeat. Only for the verifier.
@@ -184,6 +234,26 @@ def add_BindingStoreServicer_to_server(servicer, server):
                     servicer.Revoke,
                     request_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.RevokeRequest.FromString,
                     response_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.RevokeResponse.SerializeToString,
+            ),
+            'Stage': grpc.unary_unary_rpc_method_handler(
+                    servicer.Stage,
+                    request_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.StageRequest.FromString,
+                    response_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.StageResponse.SerializeToString,
+            ),
+            'Promote': grpc.unary_unary_rpc_method_handler(
+                    servicer.Promote,
+                    request_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.PromoteRequest.FromString,
+                    response_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.PromoteResponse.SerializeToString,
+            ),
+            'Abandon': grpc.unary_unary_rpc_method_handler(
+                    servicer.Abandon,
+                    request_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.AbandonRequest.FromString,
+                    response_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.AbandonResponse.SerializeToString,
+            ),
+            'Update': grpc.unary_unary_rpc_method_handler(
+                    servicer.Update,
+                    request_deserializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.UpdateRequest.FromString,
+                    response_serializer=strongroom_dot_vault_dot_v1_dot_binding__store__pb2.UpdateResponse.SerializeToString,
             ),
             'Enroll': grpc.unary_unary_rpc_method_handler(
                     servicer.Enroll,
@@ -365,6 +435,114 @@ class BindingStore:
             '/strongroom.vault.v1.BindingStore/Revoke',
             strongroom_dot_vault_dot_v1_dot_binding__store__pb2.RevokeRequest.SerializeToString,
             strongroom_dot_vault_dot_v1_dot_binding__store__pb2.RevokeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Stage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/strongroom.vault.v1.BindingStore/Stage',
+            strongroom_dot_vault_dot_v1_dot_binding__store__pb2.StageRequest.SerializeToString,
+            strongroom_dot_vault_dot_v1_dot_binding__store__pb2.StageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Promote(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/strongroom.vault.v1.BindingStore/Promote',
+            strongroom_dot_vault_dot_v1_dot_binding__store__pb2.PromoteRequest.SerializeToString,
+            strongroom_dot_vault_dot_v1_dot_binding__store__pb2.PromoteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Abandon(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/strongroom.vault.v1.BindingStore/Abandon',
+            strongroom_dot_vault_dot_v1_dot_binding__store__pb2.AbandonRequest.SerializeToString,
+            strongroom_dot_vault_dot_v1_dot_binding__store__pb2.AbandonResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Update(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/strongroom.vault.v1.BindingStore/Update',
+            strongroom_dot_vault_dot_v1_dot_binding__store__pb2.UpdateRequest.SerializeToString,
+            strongroom_dot_vault_dot_v1_dot_binding__store__pb2.UpdateResponse.FromString,
             options,
             channel_credentials,
             insecure,

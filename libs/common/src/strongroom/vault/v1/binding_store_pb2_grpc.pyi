@@ -47,6 +47,18 @@ class BindingStoreStub:
     """Record a verdict by check-and-set. Only for the verifier."""
     Revoke: _grpc.UnaryUnaryMultiCallable[_binding_store_pb2.RevokeRequest, _binding_store_pb2.RevokeResponse]
     """End a binding. Answers only when nothing can be signed for it any more and every version is destroyed."""
+    Stage: _grpc.UnaryUnaryMultiCallable[_binding_store_pb2.StageRequest, _binding_store_pb2.StageResponse]
+    """Store a credential that is to replace the binding's, as the next version of its key. A repeat with the same
+    `idempotency_key` has one effect and is told how that ended.
+    """
+    Promote: _grpc.UnaryUnaryMultiCallable[_binding_store_pb2.PromoteRequest, _binding_store_pb2.PromoteResponse]
+    """Put the staged version in the place of the old one, which Vault then refuses and which is destroyed. A repeat
+    finishes what a crash left. Only for the verifier.
+    """
+    Abandon: _grpc.UnaryUnaryMultiCallable[_binding_store_pb2.AbandonRequest, _binding_store_pb2.AbandonResponse]
+    """Give the staged version up and say why; the old one stays in use. Only for the verifier."""
+    Update: _grpc.UnaryUnaryMultiCallable[_binding_store_pb2.UpdateRequest, _binding_store_pb2.UpdateResponse]
+    """Change label, subject or scopes by check-and-set."""
     Enroll: _grpc.UnaryUnaryMultiCallable[_binding_store_pb2.EnrollRequest, _binding_store_pb2.EnrollResponse]
     """Record to which exchange account a binding's key has been proven to belong; learn who else has that account or
     key, and the tenant's rules. Safe to repeat. Only for the verifier.
@@ -75,6 +87,18 @@ class BindingStoreAsyncStub(BindingStoreStub):
     """Record a verdict by check-and-set. Only for the verifier."""
     Revoke: _aio.UnaryUnaryMultiCallable[_binding_store_pb2.RevokeRequest, _binding_store_pb2.RevokeResponse]  # type: ignore[assignment]
     """End a binding. Answers only when nothing can be signed for it any more and every version is destroyed."""
+    Stage: _aio.UnaryUnaryMultiCallable[_binding_store_pb2.StageRequest, _binding_store_pb2.StageResponse]  # type: ignore[assignment]
+    """Store a credential that is to replace the binding's, as the next version of its key. A repeat with the same
+    `idempotency_key` has one effect and is told how that ended.
+    """
+    Promote: _aio.UnaryUnaryMultiCallable[_binding_store_pb2.PromoteRequest, _binding_store_pb2.PromoteResponse]  # type: ignore[assignment]
+    """Put the staged version in the place of the old one, which Vault then refuses and which is destroyed. A repeat
+    finishes what a crash left. Only for the verifier.
+    """
+    Abandon: _aio.UnaryUnaryMultiCallable[_binding_store_pb2.AbandonRequest, _binding_store_pb2.AbandonResponse]  # type: ignore[assignment]
+    """Give the staged version up and say why; the old one stays in use. Only for the verifier."""
+    Update: _aio.UnaryUnaryMultiCallable[_binding_store_pb2.UpdateRequest, _binding_store_pb2.UpdateResponse]  # type: ignore[assignment]
+    """Change label, subject or scopes by check-and-set."""
     Enroll: _aio.UnaryUnaryMultiCallable[_binding_store_pb2.EnrollRequest, _binding_store_pb2.EnrollResponse]  # type: ignore[assignment]
     """Record to which exchange account a binding's key has been proven to belong; learn who else has that account or
     key, and the tenant's rules. Safe to repeat. Only for the verifier.
@@ -136,6 +160,42 @@ class BindingStoreServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_binding_store_pb2.RevokeResponse, _abc.Awaitable[_binding_store_pb2.RevokeResponse]]:
         """End a binding. Answers only when nothing can be signed for it any more and every version is destroyed."""
+
+    @_abc_1.abstractmethod
+    def Stage(
+        self,
+        request: _binding_store_pb2.StageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_binding_store_pb2.StageResponse, _abc.Awaitable[_binding_store_pb2.StageResponse]]:
+        """Store a credential that is to replace the binding's, as the next version of its key. A repeat with the same
+        `idempotency_key` has one effect and is told how that ended.
+        """
+
+    @_abc_1.abstractmethod
+    def Promote(
+        self,
+        request: _binding_store_pb2.PromoteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_binding_store_pb2.PromoteResponse, _abc.Awaitable[_binding_store_pb2.PromoteResponse]]:
+        """Put the staged version in the place of the old one, which Vault then refuses and which is destroyed. A repeat
+        finishes what a crash left. Only for the verifier.
+        """
+
+    @_abc_1.abstractmethod
+    def Abandon(
+        self,
+        request: _binding_store_pb2.AbandonRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_binding_store_pb2.AbandonResponse, _abc.Awaitable[_binding_store_pb2.AbandonResponse]]:
+        """Give the staged version up and say why; the old one stays in use. Only for the verifier."""
+
+    @_abc_1.abstractmethod
+    def Update(
+        self,
+        request: _binding_store_pb2.UpdateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_binding_store_pb2.UpdateResponse, _abc.Awaitable[_binding_store_pb2.UpdateResponse]]:
+        """Change label, subject or scopes by check-and-set."""
 
     @_abc_1.abstractmethod
     def Enroll(

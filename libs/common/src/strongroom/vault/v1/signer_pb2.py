@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n strongroom/vault/v1/signer.proto\x12\x13strongroom.vault.v1\"-\n\x0eQueryParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"q\n\x0f\x45xchangeRequest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x32\n\x05query\x18\x03 \x03(\x0b\x32#.strongroom.vault.v1.QueryParameter\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\"\x93\x01\n\x0bSignRequest\x12\x12\n\nbinding_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\x36\n\x08requests\x18\x03 \x03(\x0b\x32$.strongroom.vault.v1.ExchangeRequest\x12\x0c\n\x04\x64\x65mo\x18\x04 \x01(\x08\x12\x17\n\x0f\x63lock_offset_ms\x18\x05 \x01(\x03\"u\n\x0cSignResponse\x12\x32\n\x06signed\x18\x01 \x03(\x0b\x32\".strongroom.vault.v1.SignedRequest\x12\x1a\n\x12\x63redential_version\x18\x02 \x01(\x05\x12\x15\n\rstamped_at_ms\x18\x03 \x01(\x03\"k\n\rSignedRequest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12,\n\x07headers\x18\x03 \x03(\x0b\x32\x1b.strongroom.vault.v1.Header\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t2U\n\x06Signer\x12K\n\x04Sign\x12 .strongroom.vault.v1.SignRequest\x1a!.strongroom.vault.v1.SignResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n strongroom/vault/v1/signer.proto\x12\x13strongroom.vault.v1\"-\n\x0eQueryParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"q\n\x0f\x45xchangeRequest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x32\n\x05query\x18\x03 \x03(\x0b\x32#.strongroom.vault.v1.QueryParameter\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\"\xaf\x01\n\x0bSignRequest\x12\x12\n\nbinding_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\x36\n\x08requests\x18\x03 \x03(\x0b\x32$.strongroom.vault.v1.ExchangeRequest\x12\x0c\n\x04\x64\x65mo\x18\x04 \x01(\x08\x12\x17\n\x0f\x63lock_offset_ms\x18\x05 \x01(\x03\x12\x1a\n\x12\x63redential_version\x18\x06 \x01(\x05\"u\n\x0cSignResponse\x12\x32\n\x06signed\x18\x01 \x03(\x0b\x32\".strongroom.vault.v1.SignedRequest\x12\x1a\n\x12\x63redential_version\x18\x02 \x01(\x05\x12\x15\n\rstamped_at_ms\x18\x03 \x01(\x03\"k\n\rSignedRequest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12,\n\x07headers\x18\x03 \x03(\x0b\x32\x1b.strongroom.vault.v1.Header\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t2U\n\x06Signer\x12K\n\x04Sign\x12 .strongroom.vault.v1.SignRequest\x1a!.strongroom.vault.v1.SignResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,13 +36,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXCHANGEREQUEST']._serialized_start=104
   _globals['_EXCHANGEREQUEST']._serialized_end=217
   _globals['_SIGNREQUEST']._serialized_start=220
-  _globals['_SIGNREQUEST']._serialized_end=367
-  _globals['_SIGNRESPONSE']._serialized_start=369
-  _globals['_SIGNRESPONSE']._serialized_end=486
-  _globals['_SIGNEDREQUEST']._serialized_start=488
-  _globals['_SIGNEDREQUEST']._serialized_end=595
-  _globals['_HEADER']._serialized_start=597
-  _globals['_HEADER']._serialized_end=634
-  _globals['_SIGNER']._serialized_start=636
-  _globals['_SIGNER']._serialized_end=721
+  _globals['_SIGNREQUEST']._serialized_end=395
+  _globals['_SIGNRESPONSE']._serialized_start=397
+  _globals['_SIGNRESPONSE']._serialized_end=514
+  _globals['_SIGNEDREQUEST']._serialized_start=516
+  _globals['_SIGNEDREQUEST']._serialized_end=623
+  _globals['_HEADER']._serialized_start=625
+  _globals['_HEADER']._serialized_end=662
+  _globals['_SIGNER']._serialized_start=664
+  _globals['_SIGNER']._serialized_end=749
 # @@protoc_insertion_point(module_scope)

@@ -80,6 +80,7 @@ class SignRequest(_message.Message):
     REQUESTS_FIELD_NUMBER: _builtins.int
     DEMO_FIELD_NUMBER: _builtins.int
     CLOCK_OFFSET_MS_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_VERSION_FIELD_NUMBER: _builtins.int
     binding_id: _builtins.str
     tenant_id: _builtins.str
     """For the verifier's workers, which have no caller: then only verification reads are signed."""
@@ -87,6 +88,8 @@ class SignRequest(_message.Message):
     """True for a key of the exchange's demo environment."""
     clock_offset_ms: _builtins.int
     """By how much the exchange's clock is ahead of the signer's, as earlier answers showed; added to the stamp."""
+    credential_version: _builtins.int
+    """The staged version that is being verified, for the verifier's workers alone; 0: the one in use."""
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExchangeRequest]: ...
     def __init__(
@@ -97,10 +100,11 @@ class SignRequest(_message.Message):
         requests: _abc.Iterable[Global___ExchangeRequest] | None = ...,
         demo: _builtins.bool = ...,
         clock_offset_ms: _builtins.int = ...,
+        credential_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["binding_id", b"binding_id", "clock_offset_ms", b"clock_offset_ms", "demo", b"demo", "requests", b"requests", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binding_id", b"binding_id", "clock_offset_ms", b"clock_offset_ms", "credential_version", b"credential_version", "demo", b"demo", "requests", b"requests", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,18 +26,22 @@ class SubmitRequest(_message.Message):
 
     BINDING_ID_FIELD_NUMBER: _builtins.int
     WAIT_SECONDS_FIELD_NUMBER: _builtins.int
+    ONLY_PUBLISH_FIELD_NUMBER: _builtins.int
     binding_id: _builtins.str
     wait_seconds: _builtins.int
     """How long to wait for the verdict, 0 to 30 seconds."""
+    only_publish: _builtins.bool
+    """True to publish the record's present state alone: nothing is verified and nothing waited for."""
     def __init__(
         self,
         *,
         binding_id: _builtins.str = ...,
         wait_seconds: _builtins.int = ...,
+        only_publish: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["binding_id", b"binding_id", "wait_seconds", b"wait_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binding_id", b"binding_id", "only_publish", b"only_publish", "wait_seconds", b"wait_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
