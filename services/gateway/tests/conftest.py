@@ -227,7 +227,7 @@ class VerifierService(verification_grpc.VerificationServiceServicer):
         if not self.world.verdict or not request.wait_seconds or record.verdict.status == pb.STATUS_REVOKED:
             return verification.SubmitResponse(verified=False)
         self.world.connect(record)
-        return verification.SubmitResponse(verified=True)
+        return verification.SubmitResponse(verified=True, observation=self.world.observations.get(record.id))
 
     async def Get(self, request: Any, rpc: Any) -> Any:
         self.world.enter(rpc, "get")

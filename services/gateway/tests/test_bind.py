@@ -31,6 +31,12 @@ def test_a_client_that_prefers_to_wait_gets_the_verdict(client, body):
     assert answer.json()["balances"]["total_usdt"] == "1000.50"
 
 
+def test_what_comes_with_the_verdict_is_not_asked_for_again(client, body, world, tenant):
+    world.trouble[tenant]["get"] = errors.Unavailable()
+    answer = client.post("/v1/bindings", json=body, headers={"Prefer": "wait=5"})
+    assert (answer.status_code, answer.json()["balances"]["total_usdt"]) == (201, "1000.50")
+
+
 def test_waiting_in_vain_is_answered_as_pending(client, body, world):
     world.verdict = False
     answer = client.post("/v1/bindings", json=body, headers={"Prefer": "wait=1"})

@@ -257,7 +257,8 @@ class Bench:
     async def verify(self, binding: Binding, attempt: int = 0, cause: str = "request") -> Outcome:
         """Run one verification directly."""
         job = Job(binding.tenant_id, binding.id, cause, attempt)
-        return await self.verification().run(job, int(time.time() * 1000))
+        known = await self.status.read(job.tenant, job.binding)
+        return await self.verification().run(job, int(time.time() * 1000), known)
 
     async def settled(self, binding: Binding) -> Outcome:
         """Verify until the submitter gets its answer, making the looks that are planned as if it were time for them."""

@@ -181,7 +181,7 @@ async def test_a_greedy_tenant_with_a_thousand_waiting_calls_holds_no_other_up(r
         for budget in [_budget(redis), _budget(redis)]
         for number in range(500)
     ]
-    while await redis.pttl(EGRESS) < 1400:  # the address's burst is used up
+    while await redis.pttl(EGRESS) < 1400 or not _done(greedy):  # the address's burst is used up, and told so
         await asyncio.sleep(0.005)
     other, before = _budget(redis), _done(greedy)
     for number in range(30):
@@ -193,7 +193,7 @@ async def test_a_greedy_tenant_with_a_thousand_waiting_calls_holds_no_other_up(r
 async def test_trading_passes_while_verification_uses_all_there_is(redis: Redis) -> None:
     verification, trading = _budget(redis), _budget(redis, priority=True)
     waiting = [asyncio.create_task(verification.turn(Caller(TENANT, str(n)), FAST)) for n in range(500)]
-    while await redis.pttl(EGRESS) < 1400:
+    while await redis.pttl(EGRESS) < 1400 or not _done(waiting):
         await asyncio.sleep(0.005)
     before = _done(waiting)
     for number in range(100):
@@ -303,6 +303,15 @@ async def test_a_probe_that_tells_nothing_changes_nothing(redis: Redis) -> None:
     address.served = None
     await redis.delete(PROBE)
     assert (await _budget(redis, address).ask(CALLER, FAST))[1] is Held.SHUT
+
+
+async def test_calls_that_ask_at_the_same_moment_ask_redis_together(redis: Redis) -> None:
+    budget = _budget(redis)
+    await budget.turn(CALLER, FAST)  # the script is known from now on
+    before = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    await asyncio.gather(*(budget.turn(Caller(TENANT, str(number)), FAST) for number in range(20)))
+    asked = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"] - before
+    assert asked == 1
 
 
 async def test_a_call_whose_turn_would_come_too_late_does_not_wait_for_it() -> None:

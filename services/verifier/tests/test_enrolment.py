@@ -1,5 +1,6 @@
 """What is known beyond one key: the account's other keys, other holders of the key, the tenant's rules, its age."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -28,6 +29,9 @@ def _codes(verdict: Verdict) -> list[str]:
 
 def _severity(verdict: Verdict, code: str) -> int:
     return next(finding.severity for finding in verdict.findings if finding.code == code)
+
+
+ASSETS = "/api/v3/account/assets"
 
 
 async def _bound(bench: Any, name: str = "unified-trader", **fields: Any) -> Any:
@@ -132,6 +136,29 @@ async def test_a_first_verdict_does_not_wait_for_the_enrolment(bench: Any) -> No
     outcome = await bench.verify(binding)
     assert (outcome.verified, outcome.attempt) == (True, 1)
     assert _verdict(bench, binding).status == types.STATUS_LIMITED  # by the usual rules
+
+
+async def test_an_account_is_enrolled_while_its_balances_are_read(bench: Any) -> None:
+    enroll = bench.vault.enroll
+
+    async def once_balances_are_asked_for(*about: Any) -> EnrollResponse:
+        async with asyncio.timeout(10):
+            while ASSETS not in bench.vault.signed:
+                await asyncio.sleep(0.01)
+        answer: EnrollResponse = await enroll(*about)
+        return answer
+
+    bench.vault.enroll = once_balances_are_asked_for
+    binding = await _bound(bench)
+    assert _verdict(bench, binding).account.keys_bound == 1
+
+
+async def test_an_enrolment_outdates_other_verdicts_although_this_one_could_not_be_reached(bench: Any) -> None:
+    other = await _bound(bench)
+    bench.fault(kind="error", code="40012", status=400, path=ASSETS)
+    binding = bench.vault.bind(bench.exchange.named("unified-trader"))
+    outcome = await bench.verify(binding)
+    assert outcome.also == (other.id,)
 
 
 async def test_only_a_proven_account_is_enrolled(bench: Any) -> None:

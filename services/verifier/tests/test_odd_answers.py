@@ -98,6 +98,7 @@ class _Told:
 
     def __init__(self, odd: list[tuple[tuple[str, tuple[Any, ...]], str]], unified: bool) -> None:
         self.demo = False
+        self.environment = types.ENVIRONMENT_LIVE
         self._odd, self._unified = odd, unified
 
     async def get(self, path: str, *query: tuple[str, str]) -> Any:

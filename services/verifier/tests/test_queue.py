@@ -190,7 +190,7 @@ async def test_a_job_whose_binding_is_locked_holds_no_slot_and_comes_again(bench
 
 async def test_what_a_verdict_puts_out_of_date_is_verified_soon(bench: Any) -> None:
     class _Joined:
-        async def run(self, job: Job, started_ms: int) -> Outcome:
+        async def run(self, job: Job, started_ms: int, known: Any) -> Outcome:
             return Outcome(verified=True, next_s=80_000, also=("b" * 32, "c" * 32))
 
     bench.verification = _Joined

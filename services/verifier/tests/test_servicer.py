@@ -89,6 +89,17 @@ async def test_a_submitted_binding_is_verified_while_the_caller_waits(bench: Any
     assert [event.status for event in await bench.events()] == [types.STATUS_PENDING, types.STATUS_CONNECTED]
 
 
+async def test_a_verdict_that_was_waited_for_comes_with_what_was_observed(bench: Any, front: Front, pool: None) -> None:
+    binding = bench.vault.bind(bench.exchange.named("unified-trader"))
+    request = SubmitRequest(binding_id=binding.id, wait_seconds=20)
+    told = await client.call(front.stub.Submit, request, timeout_s=40, authorization=front.bearer(), wait=True)
+    assert told.observation == (await front.get(binding.id)).observation
+    assert told.observation.HasField("balances")
+    bench.fault(kind="html")
+    told = await client.call(front.stub.Submit, request, timeout_s=40, authorization=front.bearer(), wait=True)
+    assert not told.HasField("observation")
+
+
 async def test_without_a_wait_the_answer_comes_at_once_and_the_verdict_as_an_event(
     bench: Any, front: Front, pool: None
 ) -> None:

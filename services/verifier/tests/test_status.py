@@ -55,6 +55,17 @@ async def test_becoming_stale_and_fresh_again_are_changes(redis: Redis) -> None:
     assert [stale for _, stale, _ in await _events(redis)] == [False, True, False]
 
 
+async def test_what_was_known_is_read_again_only_when_something_was_published_since(redis: Redis) -> None:
+    status, other = _Counting(redis), Status(redis, SystemClock())
+    await other.observed(_binding(1), Observation(), 5)
+    known = await other.read(TENANT, "a" * 32)
+    assert await status.observed(_binding(2, STATUS_CONNECTED), Observation(), 6, known)
+    assert status.reads == 0
+    assert not await status.observed(_binding(2, STATUS_CONNECTED), Observation(), 7, known)
+    assert status.reads == 1
+    assert await _events(redis) == [(1, False, STATUS_PENDING), (2, False, STATUS_CONNECTED)]
+
+
 async def test_an_older_revision_changes_nothing(redis: Redis) -> None:
     status = Status(redis, SystemClock())
     await status.observed(_binding(3, STATUS_CONNECTED), Observation(balances=Balances(total_usdt="5")), 5)
@@ -218,6 +229,18 @@ async def test_what_was_told_long_ago_is_published_without_an_event(redis: Redis
     assert (await status.read(TENANT, "a" * 32)).revision == 3
 
 
+class _Counting(Status):
+    """A status that counts how often it reads."""
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__(redis, SystemClock())
+        self.reads = 0
+
+    async def read_many(self, wanted: Any) -> Any:
+        self.reads += 1
+        return await super().read_many(wanted)
+
+
 class _Contended(Status):
     """A status that finds so many times that another publication came between."""
 
@@ -225,9 +248,9 @@ class _Contended(Status):
         super().__init__(redis, SystemClock())
         self.left = left
 
-    async def _attempt(self, drafts: Any) -> list[int]:
+    async def _attempt(self, drafts: Any, known: Any) -> list[int]:
         if not self.left:
-            return await super()._attempt(drafts)
+            return await super()._attempt(drafts, known)
         self.left -= 1
         return [-1] * len(drafts)
 

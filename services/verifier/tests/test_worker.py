@@ -24,7 +24,7 @@ from verifier.jobs import (
     decode,
     lock_key,
 )
-from verifier.status import Status
+from verifier.status import NOTHING, Status
 from verifier.worker import Pool
 
 TENANT = "t" * 26
@@ -194,7 +194,7 @@ async def test_a_worker_that_died_before_its_last_step_leaves_a_plan_behind(benc
     await bench.queue.put(_job(binding, "bind"))
     (delivery,) = await bench.queue.read(ASKED, 1, 100)
     started = await bench.queue.lock(_job(binding), delivery, 60_000)
-    await bench.verification().run(_job(binding), started + 1)
+    await bench.verification().run(_job(binding), started + 1, NOTHING)
     signed = len(bench.vault.signed)
     async with _working(bench.pool(consumer="two", lease_s=0.2)):
         assert await bench.queue.wait(delivery.entry, 10)
@@ -291,11 +291,11 @@ class _Dying(Status):
         super().__init__(redis, SystemClock())
         self.deaths = deaths
 
-    async def observed(self, binding: Any, observation: Any, started_ms: int) -> bool:
+    async def observed(self, *about: Any) -> bool:
         if self.deaths:
             self.deaths -= 1
             raise RuntimeError("killed")
-        return await super().observed(binding, observation, started_ms)
+        return await super().observed(*about)
 
 
 async def test_a_worker_that_died_between_record_and_event_leaves_one_event_with_before_and_after(bench: Any) -> None:

@@ -3,12 +3,14 @@
 Vault is the record and decides; the verifier's part is best effort except where the caller asked for a verdict.
 """
 
+import asyncio
 from dataclasses import dataclass
 from typing import Final
 
 from common.errors import BindingRevoked, StrongroomError, Unavailable
 from common.ids import binding_id
 from strongroom.types.v1 import binding_pb2 as pb
+from strongroom.verifier.v1.verification_service_pb2 import SubmitResponse
 
 from gateway import requests, resource, schemas
 from gateway.auth import Session
@@ -30,11 +32,12 @@ class Shown:
 async def bind(services: Services, session: Session, key: str, wanted: schemas.BindRequest, wait_s: int) -> Shown:
     """Store the credential, have it verified, and return the binding after at most `wait_s` seconds more."""
     record = await services.vault.bind(session.authorization, key, wanted)
-    if record.verdict.status in (pb.STATUS_UNSPECIFIED, pb.STATUS_PENDING):
-        await services.verifier.try_submit(session.authorization, record.id, wait_s)
-        if wait_s:
-            record = await _described_or(services, session, record)
-    return await show(services, session, record)
+    if record.verdict.status not in (pb.STATUS_UNSPECIFIED, pb.STATUS_PENDING):
+        return await _seen(services, session, record)
+    told = await services.verifier.try_submit(session.authorization, record.id, wait_s)
+    if wait_s:
+        record = await _described_or(services, session, record)
+    return await _seen(services, session, record, told)
 
 
 async def describe(services: Services, session: Session, identifier: str) -> pb.Binding:
@@ -42,10 +45,12 @@ async def describe(services: Services, session: Session, identifier: str) -> pb.
     return await services.vault.describe(session.authorization, binding_id(identifier))
 
 
-async def show(services: Services, session: Session, record: pb.Binding) -> Shown:
-    """Return the resource of a record with what was last observed of it."""
-    seen = await services.verifier.get(session.authorization, record.id)
-    return Shown(resource.binding(record, seen, services.clock.unix()), record.revision)
+async def show(services: Services, session: Session, identifier: str) -> Shown:
+    """Return the resource of a record with what was last observed of it; raise NotFound as `describe` does."""
+    name = binding_id(identifier)
+    who = session.authorization
+    record, seen = await asyncio.gather(services.vault.describe(who, name), services.verifier.get(who, name))
+    return _shown(services, record, seen)
 
 
 async def page(services: Services, session: Session, wanted: requests.Page) -> resource.Json:
@@ -69,10 +74,10 @@ async def page(services: Services, session: Session, wanted: requests.Page) -> r
 async def verify(services: Services, session: Session, identifier: str, wait_s: int) -> tuple[Shown, bool]:
     """Ask for a fresh verdict; return the binding and whether the verdict came within `wait_s` seconds."""
     record = await _living(services, session, identifier)
-    verified = await services.verifier.submit(session.authorization, record.id, wait_s)
-    if verified:
+    told = await services.verifier.submit(session.authorization, record.id, wait_s)
+    if told.verified:
         record = await describe(services, session, identifier)
-    return await show(services, session, record), verified
+    return await _seen(services, session, record, told), told.verified
 
 
 async def revoke(services: Services, session: Session, identifier: str) -> None:
@@ -107,6 +112,17 @@ async def _living(services: Services, session: Session, identifier: str) -> pb.B
     if record.verdict.status == pb.STATUS_REVOKED:
         raise BindingRevoked()
     return record
+
+
+def _shown(services: Services, record: pb.Binding, seen: pb.Observation | None) -> Shown:
+    return Shown(resource.binding(record, seen, services.clock.unix()), record.revision)
+
+
+async def _seen(services: Services, session: Session, record: pb.Binding, told: SubmitResponse | None = None) -> Shown:
+    """Return the resource of a record with what a verification has just observed, else with what was seen last."""
+    if told is not None and told.HasField("observation"):
+        return _shown(services, record, told.observation)
+    return _shown(services, record, await services.verifier.get(session.authorization, record.id))
 
 
 async def _described_or(services: Services, session: Session, known: pb.Binding) -> pb.Binding:

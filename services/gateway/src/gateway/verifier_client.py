@@ -25,18 +25,20 @@ class VerifierClient:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = VerificationServiceStub(channel)
 
-    async def submit(self, authorization: str, binding_id: str, wait_s: int = 0) -> bool:
-        """Queue a verification and wait up to `wait_s` seconds; return whether a verdict was reached."""
+    async def submit(self, authorization: str, binding_id: str, wait_s: int = 0) -> messages.SubmitResponse:
+        """Queue a verification and wait up to `wait_s` seconds; return if there was a verdict, and what was seen."""
         request = messages.SubmitRequest(binding_id=binding_id, wait_seconds=wait_s)
         answer = await call(self._stub.Submit, request, timeout_s=wait_s + READ_S, authorization=authorization)
-        return bool(answer.verified)
+        told: messages.SubmitResponse = answer
+        return told
 
-    async def try_submit(self, authorization: str, binding_id: str, wait_s: int = 0) -> None:
+    async def try_submit(self, authorization: str, binding_id: str, wait_s: int = 0) -> messages.SubmitResponse:
         """Submit where nothing depends on it: the verifier finds the binding by itself later."""
         try:
-            await self.submit(authorization, binding_id, wait_s)
+            return await self.submit(authorization, binding_id, wait_s)
         except StrongroomError as error:
             _missed("submit", error)
+            return messages.SubmitResponse()
 
     async def get(self, authorization: str, binding_id: str) -> pb.Observation | None:
         """Return what was last observed of one binding, None when that cannot be asked."""

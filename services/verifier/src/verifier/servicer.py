@@ -59,7 +59,7 @@ class VerificationServicer(VerificationServiceServicer):
         self._waiters = asyncio.Semaphore(WAITERS)
 
     async def Submit(self, request: messages.SubmitRequest, context: ServicerContext) -> messages.SubmitResponse:
-        """Publish the record's present state, queue a verification, and wait for it if asked."""
+        """Publish the record's present state, queue a verification, and wait for it and what it observed if asked."""
         token = authorization(context)
         caller = self._tokens.verify(token)
         if not caller.scopes & {READ, WRITE}:
@@ -71,7 +71,10 @@ class VerificationServicer(VerificationServiceServicer):
         if binding.tenant_id != caller.tenant:
             raise NotFound()
         try:
-            return messages.SubmitResponse(verified=await self._submit(binding, request.wait_seconds))
+            if not await self._submit(binding, request.wait_seconds):
+                return messages.SubmitResponse()
+            known = await self._status.read(binding.tenant_id, binding.id)  # describing it took the right to read
+            return messages.SubmitResponse(verified=True, observation=known.observation)
         except (RedisError, OSError, Aborted):
             raise _unavailable() from None
 

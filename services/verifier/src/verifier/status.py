@@ -52,6 +52,9 @@ class Known:
         return self.binding is not None and self.binding.verdict.status == STATUS_PENDING
 
 
+NOTHING: Final = Known()
+
+
 @dataclass(frozen=True, slots=True)
 class Outline:
     """The little that a comparison with the record needs; `revision` is -1 where nothing is stored."""
@@ -98,9 +101,14 @@ class Status:
         found = await self._fields([(tenant, binding) for binding in bindings], ("revision", "stale", "started"))
         return [_outline(fields) for fields in found]
 
-    async def observed(self, binding: Binding, observation: Observation, started_ms: int) -> bool:
-        """Publish the outcome of a verification that began at `started_ms`; return whether it was a change."""
-        return (await self.publish([Draft(binding, observation, started_ms)]))[0]
+    async def observed(
+        self, binding: Binding, observation: Observation, started_ms: int, known: Known = NOTHING
+    ) -> bool:
+        """Publish the outcome of a verification that began at `started_ms`; return whether it was a change.
+
+        `known` is what was published then, which mostly still is.
+        """
+        return (await self.publish([Draft(binding, observation, started_ms)], [known] if known.version else None))[0]
 
     async def recorded(self, binding: Binding) -> bool:
         """Publish a record's state as it is, keeping what was observed; return whether it was a change.
@@ -109,15 +117,16 @@ class Status:
         """
         return (await self.publish([Draft(binding)]))[0]
 
-    async def publish(self, drafts: Sequence[Draft]) -> list[bool]:
+    async def publish(self, drafts: Sequence[Draft], known: Sequence[Known] | None = None) -> list[bool]:
         """Publish several bindings and return of each whether it was a change; raise Aborted when it cannot settle.
 
-        Each is compared with what was published before, and written only if that still stands.
+        Each is compared with what was published before, and written only if that still stands. `known` is what was
+        read of them already: at first it is not read again.
         """
         told, left = [False] * len(drafts), list(range(len(drafts)))
         for tries in range(TRIES):
             await asyncio.sleep(tries * PAUSE_S * secrets.randbelow(100) / 100)
-            answers = await self._attempt([drafts[place] for place in left])
+            answers = await self._attempt([drafts[place] for place in left], None if tries else known)
             for place, answer in zip(left, answers, strict=True):
                 told[place] = answer == 1
             left = [place for place, answer in zip(left, answers, strict=True) if answer < 0]
@@ -134,8 +143,8 @@ class Status:
         keys = [projection_key(tenant, binding), index_key(tenant)]
         await self._forget(keys=keys, args=[binding, index_key(tenant, "")])
 
-    async def _attempt(self, drafts: Sequence[Draft]) -> list[int]:
-        known = await self.read_many([(draft.binding.tenant_id, draft.binding.id) for draft in drafts])
+    async def _attempt(self, drafts: Sequence[Draft], known: Sequence[Known] | None) -> list[int]:
+        known = known or await self.read_many([(draft.binding.tenant_id, draft.binding.id) for draft in drafts])
         async with self._redis.pipeline(transaction=False) as batch:
             for draft, before in zip(drafts, known, strict=True):
                 keys, values = self._command(draft, before)
@@ -188,7 +197,7 @@ def _facts(known: Known) -> changes.Facts:
 def _known(answer: list[bytes | None]) -> Known:
     """Return what a projection says. One that nobody of ours wrote says nothing: it must not stop those beside it."""
     try:
-        return _parsed(*answer) if answer else Known()
+        return _parsed(*answer) if answer else NOTHING
     except (ValueError, OverflowError, DecodeError):
         logs.get().warning("projection_malformed")
         return Known(version=_version(answer[-1]))

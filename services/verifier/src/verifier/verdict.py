@@ -85,7 +85,12 @@ def _of_facts(binding: Binding, facts: Facts, enrolment: Enrolment, egress: Sequ
 
 def another_account(binding: Binding, facts: Facts) -> bool:
     """Tell whether a key that has been proven to belong to one account now belongs to another."""
-    known, uid = binding.verdict.account.uid, facts.info.uid
+    return of_another(binding, facts.info.uid)
+
+
+def of_another(binding: Binding, uid: str) -> bool:
+    """Tell whether the account `uid` ("": untold) is another than the one that the key is proven to belong to."""
+    known = binding.verdict.account.uid
     return binding.proven and bool(known) and bool(uid) and uid != known
 
 

@@ -3,7 +3,6 @@
 Every step can be repeated: a second run of the same job finds the record as it should be and changes nothing.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from common import logs
@@ -20,24 +19,16 @@ from verifier.bitget.codes import ExchangeFailure
 from verifier.bitget.facts import Facts
 from verifier.bitget.probe import probe
 from verifier.bitget.reads import Reads
+from verifier.enrolling import Enrolled, Enrolling
 from verifier.enrolment import Enrolment
 from verifier.jobs import Job, Outcome
 from verifier.schedule import Schedule
-from verifier.status import Draft, Status
+from verifier.status import Draft, Known, Status
 from verifier.vault_client import Vault
 
 TRANSITION_TRIES: Final = 3
 FROZEN: Final = "frozen"  # the reason of a refusal by an operator's freeze
 Answer = Facts | ExchangeFailure
-
-
-@dataclass(frozen=True, slots=True)
-class Enrolled:
-    """What is known of the account; `also` are bindings whose verdicts it outdates, `late` asks again soon."""
-
-    enrolment: Enrolment
-    also: tuple[str, ...] = ()
-    late: bool = False
 
 
 class Verification:
@@ -60,13 +51,13 @@ class Verification:
         self._egress = egress
         self._clock = clock
 
-    async def run(self, job: Job, started_ms: int) -> Outcome:
-        """Verify the job's binding and return how that ended.
+    async def run(self, job: Job, started_ms: int, known: Known) -> Outcome:
+        """Verify the job's binding and return how that ended; `known` is what was published of it at `started_ms`.
 
         What keeps our own services from answering changes no status: it is logged, and the job is tried again later.
         """
         try:
-            return await self._verify(job, started_ms)
+            return await self._verify(job, started_ms, known)
         except BindingRevoked:
             return await self._ended(await self._vault.describe(job.tenant, job.binding))
         except NotFound:
@@ -76,42 +67,47 @@ class Verification:
             logs.get().warning("verification_put_off", binding=job.binding, kind=error.kind, reason=error.reason)
             return self._again(job, verified=False)
 
-    async def _verify(self, job: Job, started_ms: int) -> Outcome:
-        """Ask, then judge what is definite; what is not, or not yet, leaves the record as it is."""
+    async def _verify(self, job: Job, started_ms: int, known: Known) -> Outcome:
         binding = await self._vault.describe(job.tenant, job.binding)
         if _revoked(binding):
             return await self._ended(binding)
         try:
-            answer = await self._ask(binding)
+            async with Enrolling(self._vault, binding) as enrolling:
+                answer = await self._ask(binding, enrolling)
+                binding, seen, outcome = await self._judged(job, binding, answer, enrolling, known.observation)
         except PolicyRefused as stopped:
             if stopped.reason != FROZEN:
                 raise
-            return await self._frozen(job)
-        before = (await self._status.read(job.tenant, job.binding)).observation
-        now = self._clock.unix()
-        failure = answer if isinstance(answer, ExchangeFailure) else None
-        if failure and not confirmation.definite(failure):
-            outcome, seen = self._again(job, verified=False), observe.unanswered(before, failure, self._egress)
-        elif failure and not confirmation.counts(binding, failure, before, now):
-            refused = confirmation.refusal(binding, failure, before, now)
-            outcome = self._look_again(binding, failure, before, now)
-            seen = observe.unconfirmed(before, confirmation.word(binding, failure), failure, refused)
-        else:
-            first, enrolled = binding.verdict.status == STATUS_PENDING, await self._enrolled(binding, answer)
-            binding = await self._record(job, binding, answer, enrolled.enrolment)
-            if _revoked(binding):
-                return await self._ended(binding)
-            outcome = self._planned(job, binding, answer, enrolled, first=first)
-            seen = observe.judged(before, self._own(binding, answer), now)
-        await self._publish(binding, seen, outcome, started_ms)
+            return await self._frozen(job, known)
+        if _revoked(binding):
+            return await self._ended(binding)
+        await self._publish(binding, seen, outcome, started_ms, known)
         return outcome
 
-    async def _ask(self, binding: Binding) -> Answer:
+    async def _judged(
+        self, job: Job, binding: Binding, answer: Answer, enrolling: Enrolling, before: Observation | None
+    ) -> tuple[Binding, Observation, Outcome]:
+        """Judge what is definite; what is not, or not yet, leaves the record as it is."""
+        now = self._clock.unix()
+        if isinstance(answer, ExchangeFailure):
+            if not confirmation.definite(answer):
+                outcome = self._again(job, verified=False, also=await enrolling.also())
+                return binding, observe.unanswered(before, answer, self._egress), outcome
+            if not confirmation.counts(binding, answer, before, now):
+                refused = confirmation.refusal(binding, answer, before, now)
+                seen = observe.unconfirmed(before, confirmation.word(binding, answer), answer, refused)
+                return binding, seen, self._look_again(binding, answer, before, now)
+        first, enrolled = binding.verdict.status == STATUS_PENDING, await self._enrolled(binding, answer, enrolling)
+        binding = await self._record(job, binding, answer, enrolled.enrolment)
+        outcome = self._planned(job, binding, answer, enrolled, first=first)
+        return binding, observe.judged(before, self._own(binding, answer), now), outcome
+
+    async def _ask(self, binding: Binding, enrolling: Enrolling) -> Answer:
         async def sign(request: ExchangeRequest, demo: bool, offset_ms: int) -> tuple[SignedRequest, int]:
             return await self._vault.sign(binding.tenant_id, binding.id, request, demo, offset_ms)
 
         caller = Caller(binding.tenant_id, binding.verdict.account.uid or binding.id)
-        reads = Reads(self._exchange, caller, sign, self._clock, self._schedule.uniform, demo=False)
+        reads = Reads(self._exchange, caller, sign, self._clock, self._schedule.uniform, told=enrolling.begin)
         try:
             return await probe(reads, set(binding.scopes), binding.verdict.environment)
         except ExchangeFailure as failure:
@@ -119,20 +115,11 @@ class Verification:
                 logs.get().error("egress_unpublished", binding=binding.id, address=failure.address)
             return failure
 
-    async def _enrolled(self, binding: Binding, answer: Answer) -> Enrolled:
-        """Tell the vault service whose key this is and learn what it knows; without it, what was known stays."""
-        known = Enrolled(enrolment.remembered(binding.verdict))
+    async def _enrolled(self, binding: Binding, answer: Answer, enrolling: Enrolling) -> Enrolled:
+        """Return what the vault service knows of the account; of a key that is refused or another's, what was known."""
         if isinstance(answer, ExchangeFailure) or verdict.another_account(binding, answer):
-            return known
-        uid = verdict.account_id(binding, answer)  # without one the vault service only tells the tenant's rules
-        try:
-            told = await self._vault.enroll(binding.tenant_id, binding.id, uid, answer.environment)
-        except (BindingRevoked, NotFound):
-            raise
-        except StrongroomError as error:
-            logs.get().warning("enrolment_put_off", binding=binding.id, kind=error.kind, reason=error.reason)
-            return Enrolled(known.enrolment, late=True)
-        return Enrolled(enrolment.told(told), tuple(told.siblings) if told.joined else ())
+            return Enrolled(enrolment.remembered(binding.verdict), await enrolling.also())
+        return await enrolling.told(verdict.account_id(binding, answer), answer.environment)
 
     async def _record(self, job: Job, binding: Binding, answer: Answer, known: Enrolment) -> Binding:
         """Bring the record to the verdict by check-and-set; when it changed meanwhile, judge again on what it says."""
@@ -175,10 +162,9 @@ class Verification:
         delay = self._schedule.after_verdict(binding, self._clock.unix(), first=first)
         return Outcome(verified=True, next_s=delay, also=enrolled.also)
 
-    async def _frozen(self, job: Job) -> Outcome:
+    async def _frozen(self, job: Job, known: Known) -> Outcome:
         """Publish the record under an operator's freeze: status and what was observed stand. Look again later."""
         binding, outcome = await self._vault.describe(job.tenant, job.binding), self._again(job, verified=False)
-        known = await self._status.read(job.tenant, job.binding)
         if known.observation:
             planned = timestamp(self._clock.unix() + (outcome.next_s or 0.0))
             known.observation.next_verification_at.CopyFrom(planned)
@@ -190,10 +176,12 @@ class Verification:
         await self._status.recorded(binding)
         return Outcome(verified=False)
 
-    async def _publish(self, binding: Binding, seen: Observation, outcome: Outcome, started_ms: int) -> None:
+    async def _publish(
+        self, binding: Binding, seen: Observation, outcome: Outcome, started_ms: int, known: Known
+    ) -> None:
         seen = observe.with_clock(seen, self._exchange.time.skew_s)
         seen.next_verification_at.CopyFrom(timestamp(self._clock.unix() + (outcome.next_s or 0.0)))
-        changed = await self._status.observed(binding, seen, started_ms)
+        changed = await self._status.observed(binding, seen, started_ms, known)
         logs.get().info(
             "verified",
             tenant=binding.tenant_id,

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from verifier.jobs import ASKED, BACKGROUND, STREAMS, Delivery, GroupLost, Job, Misfit, Outcome, Queue, decode
 from verifier.schedule import Schedule
-from verifier.status import Status
+from verifier.status import Known, Status
 from verifier.verify import Verification
 
 BLOCK_MS: Final = 500
@@ -54,7 +54,8 @@ class Handler:
         if not started_ms:
             await self._queue.give_back(delivery, job, self._clock.unix())
             return
-        outcome = await self._answered(delivery, job, started_ms) or await self._verify(job, started_ms)
+        known = await self._status.read(job.tenant, job.binding)
+        outcome = self._answered(delivery, known, started_ms) or await self._verify(job, started_ms, known)
         await self._plan(job, outcome)
         await self._queue.finish(delivery, job, outcome, started_ms, self._clock.unix())
 
@@ -73,12 +74,11 @@ class Handler:
         siblings = (Job(job.tenant, binding, "schedule") for binding in outcome.also)
         await self._queue.plan([(sibling, now + self._schedule.uniform(*ALSO_S)) for sibling in siblings])
 
-    async def _answered(self, delivery: Delivery, job: Job, now_ms: int) -> Outcome | None:
+    def _answered(self, delivery: Delivery, known: Known, now_ms: int) -> Outcome | None:
         """Return the outcome of a verification that began after this job was submitted, if there was one.
 
         One from the future is none: it would keep every job away until a clock that was set back has caught up.
         """
-        known = await self._status.read(job.tenant, job.binding)
         if known.observation is None or not delivery.submitted_ms < known.started_ms <= now_ms:
             return None
         # The worker that verified may have died before it planned the next one.
@@ -86,10 +86,10 @@ class Handler:
         unsettled = known.pending and not known.stale
         return Outcome(verified=not known.stale, next_s=max(0.0, next_s), replace=False, reply=not unsettled)
 
-    async def _verify(self, job: Job, started_ms: int) -> Outcome:
+    async def _verify(self, job: Job, started_ms: int, known: Known) -> Outcome:
         try:
             async with asyncio.timeout(VERIFICATION_S):
-                return await self._verification.run(job, started_ms)
+                return await self._verification.run(job, started_ms, known)
         except TimeoutError:
             logs.get().warning("verification_too_slow", binding=job.binding, attempt=job.attempt)
             return Outcome(verified=False, next_s=self._schedule.after_failure(job.attempt), attempt=job.attempt + 1)

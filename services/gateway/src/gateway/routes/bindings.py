@@ -77,8 +77,7 @@ async def page(request: Request, who: Reads, wanted: Annotated[requests.Page, De
 )
 async def read(request: Request, who: Reads, binding_id: str) -> Response:
     """Return one binding with what was last observed of it."""
-    services = of(request)
-    return _shown(await bind.show(services, who, await bind.describe(services, who, binding_id)))
+    return _shown(await bind.show(of(request), who, binding_id))
 
 
 @router.post(

@@ -67,7 +67,7 @@ class Held(Enum):
 
 
 class Waiting(ABC):
-    """The queue of one process: first come, first served within a tenant, and only the first of them asks.
+    """The queue of one process: while calls of a tenant wait, only the first of them asks, and the others in order.
 
     A call that its endpoint holds back lets those behind it pass.
     """
@@ -83,10 +83,17 @@ class Waiting(ABC):
         """See `Budget`."""
         until = asyncio.get_running_loop().time() + LATEST_S
         try:
-            async with asyncio.timeout_at(until), self._lock(f"{caller.owner} {endpoint}"):
-                await self._wait(caller, endpoint, until)
+            async with asyncio.timeout_at(until):
+                if not await self._at_once(caller, endpoint):
+                    async with self._lock(f"{caller.owner} {endpoint}"):
+                        await self._wait(caller, endpoint, until)
         except TimeoutError:
             raise _too_late(endpoint) from None
+
+    async def _at_once(self, caller: Caller, endpoint: str) -> bool:
+        """Take the turn if it can be had now and nobody waits for it; return whether it was."""
+        waiting = self._lock(f"{caller.owner} {endpoint}").locked() or self._lock(caller.tenant).locked()
+        return not waiting and not (await self.ask(caller, endpoint))[0]
 
     async def _wait(self, caller: Caller, endpoint: str, until: float) -> None:
         while True:

@@ -101,7 +101,7 @@ async def _unified(reads: Reads, scopes: Scopes, info: KeyInfo, unread: Exchange
         equity = models.total(models.told(assets, "usdtEquity"))
         funded = equity != "0" if equity else None
     return Facts(
-        environment=_environment(reads),
+        environment=reads.environment,
         mode=ACCOUNT_MODE_UNIFIED,
         info_endpoint=f"GET {UNIFIED_INFO}",
         info=info,
@@ -145,7 +145,7 @@ async def _classic(reads: Reads, scopes: Scopes) -> Facts:
         held is not None and not held.total_usdt and isinstance(overview, Gap) and overview.group in codes.PASSING
     )
     return Facts(
-        environment=_environment(reads),
+        environment=reads.environment,
         mode=ACCOUNT_MODE_CLASSIC,
         info_endpoint=f"GET {CLASSIC_INFO}",
         info=info,
@@ -248,10 +248,6 @@ async def _together(*calls: Awaitable[T]) -> list[T]:
         if isinstance(result, BaseException):
             raise result
     return [result for result in results if not isinstance(result, BaseException)]
-
-
-def _environment(reads: Reads) -> Environment.ValueType:
-    return binding_pb2.ENVIRONMENT_DEMO if reads.demo else binding_pb2.ENVIRONMENT_LIVE
 
 
 def _told_key(path: str, data: Any, tokens_field: str) -> KeyInfo:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from common.clock import Clock
+from strongroom.types.v1.binding_pb2 import ENVIRONMENT_DEMO, ENVIRONMENT_LIVE, Environment
 
 from verifier.bitget.budget import Caller
 from verifier.bitget.client import BitgetClient, Query, Sign
@@ -16,13 +17,17 @@ QUICK_S: Final = 1.5
 # Private limits are counted by the second: before its end a repeat would be refused again.
 THROTTLE_S: Final = 1.05
 Uniform = Callable[[float, float], float]
+Told = Callable[[str, Environment.ValueType], None]
 
 
 class Reads:
-    """One key's reads. The repeats are shared by all of them, so that a verification stays short."""
+    """One key's reads. The repeats are shared by all of them, so that a verification stays short.
+
+    `told` hears whose key it is as soon as the exchange has told.
+    """
 
     def __init__(
-        self, client: BitgetClient, caller: Caller, sign: Sign, clock: Clock, uniform: Uniform, *, demo: bool
+        self, client: BitgetClient, caller: Caller, sign: Sign, clock: Clock, uniform: Uniform, *, told: Told
     ) -> None:
         self._client = client
         self._caller = caller
@@ -31,11 +36,19 @@ class Reads:
         self._uniform = uniform
         self._repeats = QUICK_REPEATS
         self._until = clock.monotonic() + QUICK_S
-        self.demo = demo
+        self._told = told
+        self.demo = False
+
+    @property
+    def environment(self) -> Environment.ValueType:
+        """Where the reads are made now."""
+        return ENVIRONMENT_DEMO if self.demo else ENVIRONMENT_LIVE
 
     def known_as(self, uid: str) -> None:
         """Count what follows to the account `uid`, whose limits all its keys share; "" changes nothing."""
-        self._caller = replace(self._caller, owner=uid or self._caller.owner)
+        if uid:
+            self._caller = replace(self._caller, owner=uid)
+            self._told(uid, self.environment)
 
     async def once(self, path: str) -> Any:
         """Return the data of a read that can be done without: it is never repeated."""

@@ -1,11 +1,12 @@
 """Own the budget that all processes share through Redis: the address, the tenants' shares of it, each endpoint.
 
-One script call asks everything on Redis's clock, and nothing is taken unless all of it admits. Values that nobody of
-ours wrote hold nobody up. Without Redis each process keeps its own, much smaller budget.
+One script call asks everything on Redis's clock, for all calls that ask at the same moment, and nothing of a call is
+taken unless all of it admits. Values that nobody of ours wrote hold nobody up. Without Redis each process keeps its
+own, much smaller budget.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from common import logs
@@ -63,38 +64,52 @@ local function left(key, most)
   return math.max(known, 0)
 end
 """
-# KEYS egress, active, share, endpoint, shut, probe. ARGV step and slack of the address, slack of trading or of
-# verification; step and slack of the endpoint; tenant, ms of a penalty, of the time between probes, of one, of a poll.
-# Returns the wait in ms and what holds the call back; "probe": this caller is to find out if the address is served.
-_TURN: Final = (
+# Asks for several calls, one after the other. KEYS egress, active, shut, probe, then share and endpoint of each call.
+# ARGV step and slack of the address, slack of trading or of verification; ms of a penalty, of the time between probes,
+# of one, of a poll; then of each call the tenant, step and slack of the endpoint.
+# Returns for each the wait in ms and what holds the call back; "probe": this caller is to find out if the address is
+# served.
+_TURNS: Final = (
     _COMMON
     + """
 local step, slack = tonumber(ARGV[1]), tonumber(ARGV[2])
-if left(KEYS[5], tonumber(ARGV[6])) > 0 then
-  local rest = left(KEYS[6], tonumber(ARGV[7]))
-  if rest > 0 and redis.pcall('GET', KEYS[6]) == 'asking' then rest = math.min(rest, tonumber(ARGV[9])) end
+local function shut()
+  local rest = left(KEYS[4], tonumber(ARGV[4]))
+  if rest > 0 and redis.pcall('GET', KEYS[4]) == 'asking' then rest = math.min(rest, tonumber(ARGV[6])) end
   if rest > 0 then return {rest, 'shut'} end
-  redis.call('SET', KEYS[6], 'asking', 'PX', ARGV[8])
+  redis.call('SET', KEYS[4], 'asking', 'PX', ARGV[5])
   return {1, 'probe'}
 end
-local endpoint = bucket(KEYS[4])
-local wait = endpoint - tonumber(ARGV[4]) - now
-if wait > 0 then return {math.ceil(wait / 1000), 'endpoint'} end
-if type(redis.pcall('ZADD', KEYS[2], now, ARGV[5])) == 'table' then
-  redis.call('DEL', KEYS[2])
-  redis.call('ZADD', KEYS[2], now, ARGV[5])
+local function active(tenant)
+  if type(redis.pcall('ZADD', KEYS[2], now, tenant)) == 'table' then
+    redis.call('DEL', KEYS[2])
+    redis.call('ZADD', KEYS[2], now, tenant)
+  end
+  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - 2000000)
+  redis.call('ZREMRANGEBYSCORE', KEYS[2], '(' .. string.format('%.0f', now), '+inf')
+  redis.call('PEXPIRE', KEYS[2], 3000)
+  return redis.call('ZCARD', KEYS[2])
 end
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - 2000000)
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '(' .. string.format('%.0f', now), '+inf')
-redis.call('PEXPIRE', KEYS[2], 3000)
-local egress, share = bucket(KEYS[1]), bucket(KEYS[3])
-wait = egress - slack - now
-if egress - now > slack / 2 then wait = math.max(wait, share - slack - now) end
-if wait > 0 then return {math.ceil(wait / 1000), 'shared'} end
-keep(KEYS[1], egress + step)
-keep(KEYS[3], math.min(share, now + slack) + math.min(step * redis.call('ZCARD', KEYS[2]), 1000000))
-keep(KEYS[4], endpoint + tonumber(ARGV[3]))
-return {0, 'shared'}
+local function turn(sharekey, endpointkey, tenant, interval, burst)
+  if left(KEYS[3], tonumber(ARGV[3])) > 0 then return shut() end
+  local endpoint = bucket(endpointkey)
+  local wait = endpoint - burst - now
+  if wait > 0 then return {math.ceil(wait / 1000), 'endpoint'} end
+  local tenants, egress, share = active(tenant), bucket(KEYS[1]), bucket(sharekey)
+  wait = egress - slack - now
+  if egress - now > slack / 2 then wait = math.max(wait, share - slack - now) end
+  if wait > 0 then return {math.ceil(wait / 1000), 'shared'} end
+  keep(KEYS[1], egress + step)
+  keep(sharekey, math.min(share, now + slack) + math.min(step * tenants, 1000000))
+  keep(endpointkey, endpoint + interval)
+  return {0, 'shared'}
+end
+local answers = {}
+for place = 1, (#KEYS - 4) / 2 do
+  local key, value = 3 + 2 * place, 4 + 3 * place
+  answers[place] = turn(KEYS[key], KEYS[key + 1], ARGV[value], tonumber(ARGV[value + 1]), tonumber(ARGV[value + 2]))
+end
+return answers
 """
 )
 # KEYS endpoint, probe; ARGV until when from now the endpoint is empty, whether the address is in doubt, ms between
@@ -119,6 +134,9 @@ redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[4 - now])
 return shut ~= now and 1 or 0
 """
 Script = Callable[..., Awaitable[Any]]
+_Asking = tuple[Caller, str, "asyncio.Future[Any]"]
+# So many calls are asked for by one question.
+ABREAST: Final = 64
 
 
 class SharedBudget(Waiting):
@@ -143,24 +161,45 @@ class SharedBudget(Waiting):
         self._step = 60 / per_minute
         calls = max(1.0, per_minute * (PRIORITY_BURST if priority else BURST))
         self._slack = (calls - 1) * self._step
-        self._turn, self._hold, self._probed = map(redis.register_script, (_TURN, _HOLD, _PROBED))
+        self._turns, self._hold, self._probed = map(redis.register_script, (_TURNS, _HOLD, _PROBED))
+        self._asking: list[_Asking] = []
+        self._asker: asyncio.Task[None] | None = None
         self._alone = LocalBudget(clock, reaches, per_minute * ALONE)
         self._away_until = 0.0
 
     async def ask(self, caller: Caller, endpoint: str) -> tuple[float, Held]:
         """See `Waiting`."""
-        limit = limits.of(endpoint)
-        lane = PREFIX + self._lane
-        keys = [EGRESS, f"{lane}:active", f"{lane}:share:{caller.tenant}", _bucket(caller, endpoint), SHUT, PROBE]
-        values = [_us(self._step), _us(self._slack), _us(limit.interval_s), _us(limit.slack_s), caller.tenant]
-        values += [_ms(SHUT_S), _ms(PROBE_S), _ms(PROBING_S), _ms(POLL_S)]
-        answer = await self._call(self._turn, keys, values)
-        if answer is None:
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._asking.append((caller, endpoint, answer))
+        if self._asker is None or self._asker.done():
+            self._asker = asyncio.create_task(self._ask())
+        told = await answer
+        if told is None:
             return await self._alone.ask(caller, endpoint)
-        if answer[1] == b"probe":
+        if told[1] == b"probe":
             await self._look()
             return await self.ask(caller, endpoint)
-        return int(answer[0]) / 1000, Held(answer[1].decode())
+        return int(told[0]) / 1000, Held(told[1].decode())
+
+    async def _ask(self) -> None:
+        """Ask for all who wait, again and again until nobody does; who comes meanwhile is in the next question."""
+        while self._asking:
+            asking, self._asking = self._asking[:ABREAST], self._asking[ABREAST:]
+            asking = [one for one in asking if not one[2].done()]  # who was cancelled waits no more
+            answers = await self._call(self._turns, *self._question(asking)) if asking else []
+            for (*_, answer), told in zip(asking, answers or [None] * len(asking), strict=True):
+                if not answer.done():
+                    answer.set_result(told)
+
+    def _question(self, asking: Sequence[_Asking]) -> tuple[list[str], list[Any]]:
+        lane = PREFIX + self._lane
+        keys = [EGRESS, f"{lane}:active", SHUT, PROBE]
+        values: list[Any] = [_us(self._step), _us(self._slack), *map(_ms, (SHUT_S, PROBE_S, PROBING_S, POLL_S))]
+        for caller, endpoint, _ in asking:
+            limit = limits.of(endpoint)
+            keys += [f"{lane}:share:{caller.tenant}", _bucket(caller, endpoint)]
+            values += [caller.tenant, _us(limit.interval_s), _us(limit.slack_s)]
+        return keys, values
 
     async def answered(self, caller: Caller, endpoint: str, remaining: int | None) -> None:
         """See `Budget`."""

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from strongroom.types.v1 import binding_pb2 as strongroom_dot_types_dot_v1_dot_binding__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1strongroom/verifier/v1/verification_service.proto\x12\x16strongroom.verifier.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!strongroom/types/v1/binding.proto\"O\n\rSubmitRequest\x12\x12\n\nbinding_id\x18\x01 \x01(\t\x12\x14\n\x0cwait_seconds\x18\x02 \x01(\x05\x12\x14\n\x0conly_publish\x18\x03 \x01(\x08\"\"\n\x0eSubmitResponse\x12\x10\n\x08verified\x18\x01 \x01(\x08\" \n\nGetRequest\x12\x12\n\nbinding_id\x18\x01 \x01(\t\"D\n\x0bGetResponse\x12\x35\n\x0bobservation\x18\x01 \x01(\x0b\x32 .strongroom.types.v1.Observation\"\"\n\x0bListRequest\x12\x13\n\x0b\x62inding_ids\x18\x01 \x03(\t\"F\n\x0cListResponse\x12\x36\n\x0cobservations\x18\x01 \x03(\x0b\x32 .strongroom.types.v1.Observation\"i\n\x0bPageRequest\x12+\n\x06status\x18\x01 \x01(\x0e\x32\x1b.strongroom.types.v1.Status\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\x05\"V\n\x0cPageResponse\x12\x32\n\x07\x65ntries\x18\x01 \x03(\x0b\x32!.strongroom.verifier.v1.PageEntry\x12\x12\n\nnext_after\x18\x02 \x01(\t\"q\n\tPageEntry\x12-\n\x07\x62inding\x18\x01 \x01(\x0b\x32\x1c.strongroom.types.v1.Binding\x12\x35\n\x0bobservation\x18\x02 \x01(\x0b\x32 .strongroom.types.v1.Observation\"1\n\x0cWatchRequest\x12\x12\n\nbinding_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\"L\n\rWatchResponse\x12\r\n\x05reset\x18\x01 \x01(\x08\x12,\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x1d.strongroom.verifier.v1.Event\"\x98\x02\n\x05\x45vent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nbinding_id\x18\x02 \x01(\t\x12+\n\x06status\x18\x03 \x01(\x0e\x32\x1b.strongroom.types.v1.Status\x12+\n\x06reason\x18\x04 \x01(\x0e\x32\x1b.strongroom.types.v1.Reason\x12\r\n\x05stale\x18\x05 \x01(\x08\x12\x15\n\rfinding_codes\x18\x06 \x03(\t\x12/\n\x0boccurred_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x08 \x01(\x05\x12,\n\x07\x63hanges\x18\t \x03(\x0b\x32\x1b.strongroom.types.v1.Change2\xbc\x03\n\x13VerificationService\x12W\n\x06Submit\x12%.strongroom.verifier.v1.SubmitRequest\x1a&.strongroom.verifier.v1.SubmitResponse\x12N\n\x03Get\x12\".strongroom.verifier.v1.GetRequest\x1a#.strongroom.verifier.v1.GetResponse\x12Q\n\x04List\x12#.strongroom.verifier.v1.ListRequest\x1a$.strongroom.verifier.v1.ListResponse\x12Q\n\x04Page\x12#.strongroom.verifier.v1.PageRequest\x1a$.strongroom.verifier.v1.PageResponse\x12V\n\x05Watch\x12$.strongroom.verifier.v1.WatchRequest\x1a%.strongroom.verifier.v1.WatchResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1strongroom/verifier/v1/verification_service.proto\x12\x16strongroom.verifier.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!strongroom/types/v1/binding.proto\"O\n\rSubmitRequest\x12\x12\n\nbinding_id\x18\x01 \x01(\t\x12\x14\n\x0cwait_seconds\x18\x02 \x01(\x05\x12\x14\n\x0conly_publish\x18\x03 \x01(\x08\"Y\n\x0eSubmitResponse\x12\x10\n\x08verified\x18\x01 \x01(\x08\x12\x35\n\x0bobservation\x18\x02 \x01(\x0b\x32 .strongroom.types.v1.Observation\" \n\nGetRequest\x12\x12\n\nbinding_id\x18\x01 \x01(\t\"D\n\x0bGetResponse\x12\x35\n\x0bobservation\x18\x01 \x01(\x0b\x32 .strongroom.types.v1.Observation\"\"\n\x0bListRequest\x12\x13\n\x0b\x62inding_ids\x18\x01 \x03(\t\"F\n\x0cListResponse\x12\x36\n\x0cobservations\x18\x01 \x03(\x0b\x32 .strongroom.types.v1.Observation\"i\n\x0bPageRequest\x12+\n\x06status\x18\x01 \x01(\x0e\x32\x1b.strongroom.types.v1.Status\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\x05\"V\n\x0cPageResponse\x12\x32\n\x07\x65ntries\x18\x01 \x03(\x0b\x32!.strongroom.verifier.v1.PageEntry\x12\x12\n\nnext_after\x18\x02 \x01(\t\"q\n\tPageEntry\x12-\n\x07\x62inding\x18\x01 \x01(\x0b\x32\x1c.strongroom.types.v1.Binding\x12\x35\n\x0bobservation\x18\x02 \x01(\x0b\x32 .strongroom.types.v1.Observation\"1\n\x0cWatchRequest\x12\x12\n\nbinding_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\"L\n\rWatchResponse\x12\r\n\x05reset\x18\x01 \x01(\x08\x12,\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x1d.strongroom.verifier.v1.Event\"\x98\x02\n\x05\x45vent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nbinding_id\x18\x02 \x01(\t\x12+\n\x06status\x18\x03 \x01(\x0e\x32\x1b.strongroom.types.v1.Status\x12+\n\x06reason\x18\x04 \x01(\x0e\x32\x1b.strongroom.types.v1.Reason\x12\r\n\x05stale\x18\x05 \x01(\x08\x12\x15\n\rfinding_codes\x18\x06 \x03(\t\x12/\n\x0boccurred_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x08 \x01(\x05\x12,\n\x07\x63hanges\x18\t \x03(\x0b\x32\x1b.strongroom.types.v1.Change2\xbc\x03\n\x13VerificationService\x12W\n\x06Submit\x12%.strongroom.verifier.v1.SubmitRequest\x1a&.strongroom.verifier.v1.SubmitResponse\x12N\n\x03Get\x12\".strongroom.verifier.v1.GetRequest\x1a#.strongroom.verifier.v1.GetResponse\x12Q\n\x04List\x12#.strongroom.verifier.v1.ListRequest\x1a$.strongroom.verifier.v1.ListResponse\x12Q\n\x04Page\x12#.strongroom.verifier.v1.PageRequest\x1a$.strongroom.verifier.v1.PageResponse\x12V\n\x05Watch\x12$.strongroom.verifier.v1.WatchRequest\x1a%.strongroom.verifier.v1.WatchResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,27 +36,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBMITREQUEST']._serialized_start=145
   _globals['_SUBMITREQUEST']._serialized_end=224
   _globals['_SUBMITRESPONSE']._serialized_start=226
-  _globals['_SUBMITRESPONSE']._serialized_end=260
-  _globals['_GETREQUEST']._serialized_start=262
-  _globals['_GETREQUEST']._serialized_end=294
-  _globals['_GETRESPONSE']._serialized_start=296
-  _globals['_GETRESPONSE']._serialized_end=364
-  _globals['_LISTREQUEST']._serialized_start=366
-  _globals['_LISTREQUEST']._serialized_end=400
-  _globals['_LISTRESPONSE']._serialized_start=402
-  _globals['_LISTRESPONSE']._serialized_end=472
-  _globals['_PAGEREQUEST']._serialized_start=474
-  _globals['_PAGEREQUEST']._serialized_end=579
-  _globals['_PAGERESPONSE']._serialized_start=581
-  _globals['_PAGERESPONSE']._serialized_end=667
-  _globals['_PAGEENTRY']._serialized_start=669
-  _globals['_PAGEENTRY']._serialized_end=782
-  _globals['_WATCHREQUEST']._serialized_start=784
-  _globals['_WATCHREQUEST']._serialized_end=833
-  _globals['_WATCHRESPONSE']._serialized_start=835
-  _globals['_WATCHRESPONSE']._serialized_end=911
-  _globals['_EVENT']._serialized_start=914
-  _globals['_EVENT']._serialized_end=1194
-  _globals['_VERIFICATIONSERVICE']._serialized_start=1197
-  _globals['_VERIFICATIONSERVICE']._serialized_end=1641
+  _globals['_SUBMITRESPONSE']._serialized_end=315
+  _globals['_GETREQUEST']._serialized_start=317
+  _globals['_GETREQUEST']._serialized_end=349
+  _globals['_GETRESPONSE']._serialized_start=351
+  _globals['_GETRESPONSE']._serialized_end=419
+  _globals['_LISTREQUEST']._serialized_start=421
+  _globals['_LISTREQUEST']._serialized_end=455
+  _globals['_LISTRESPONSE']._serialized_start=457
+  _globals['_LISTRESPONSE']._serialized_end=527
+  _globals['_PAGEREQUEST']._serialized_start=529
+  _globals['_PAGEREQUEST']._serialized_end=634
+  _globals['_PAGERESPONSE']._serialized_start=636
+  _globals['_PAGERESPONSE']._serialized_end=722
+  _globals['_PAGEENTRY']._serialized_start=724
+  _globals['_PAGEENTRY']._serialized_end=837
+  _globals['_WATCHREQUEST']._serialized_start=839
+  _globals['_WATCHREQUEST']._serialized_end=888
+  _globals['_WATCHRESPONSE']._serialized_start=890
+  _globals['_WATCHRESPONSE']._serialized_end=966
+  _globals['_EVENT']._serialized_start=969
+  _globals['_EVENT']._serialized_end=1249
+  _globals['_VERIFICATIONSERVICE']._serialized_start=1252
+  _globals['_VERIFICATIONSERVICE']._serialized_end=1696
 # @@protoc_insertion_point(module_scope)
