@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from cli.bind import bind
 from cli.processes import LaunchError
 from cli.screen import Screen
 from cli.settings import LaunchSettings
@@ -19,11 +20,18 @@ from cli.settings import LaunchSettings
 if TYPE_CHECKING:
     from cli.stack import Stack
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Strongroom on one machine.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # a trace with the values of variables could show a secret
+    help="Strongroom on one machine, and binding keys anywhere.",
+)
+app.command()(bind)
 policy = typer.Typer(no_args_is_help=True, help="What may be signed.")
 app.add_typer(policy, name="policy")
 EVERYTHING = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 WATCH_PERIOD = 0.5
+STOPPED = 130  # as a shell says of Ctrl-C
 
 
 class What(StrEnum):
@@ -163,8 +171,16 @@ def _stoppable() -> Iterator[None]:
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line; what a person can act on is one line, and so is Ctrl-C."""
+    try:
+        with _stoppable():
+            app()
+    except LaunchError as error:
+        sys.stderr.write(f"strongroom: {error}\n")
+        sys.exit(1)
+    except Stopped:
+        sys.stderr.write("strongroom: stopped\n")
+        sys.exit(STOPPED)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ It uses nothing but the public contract; the key and the token are never printed
 """
 
 import hashlib
-import json
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import httpx
 
 from cli.processes import LaunchError
+from cli.rest import problem
 from cli.screen import Screen
 
 PATIENCE = 30.0  # seconds for a verdict
@@ -82,7 +82,7 @@ class SampleClient:
         with self._http.stream("GET", path, headers={"Accept": "text/event-stream"}) as stream:
             if not stream.is_success:
                 stream.read()
-                raise LaunchError(_problem("GET", path, stream))
+                raise LaunchError(problem("GET", path, stream))
             yield self._read(binding_id)
             for line in stream.iter_lines():
                 if line.startswith(("data:", ":")):
@@ -99,16 +99,6 @@ class SampleClient:
         if answer.status_code == httpx.codes.CONFLICT and "binding_id" in answer.json():
             return self._read(answer.json()["binding_id"])
         if not answer.is_success:
-            raise LaunchError(_problem(method, path, answer))
+            raise LaunchError(problem(method, path, answer))
         body: Binding = answer.json() if answer.content else {}
         return body
-
-
-def _problem(method: str, path: str, answer: httpx.Response) -> str:
-    """Return what a problem document says, in one line."""
-    try:
-        told = answer.json()
-        words = f"{told.get('code')}: {told.get('detail')} (request {told.get('request_id')})"
-    except json.JSONDecodeError:
-        words = "no explanation"
-    return f"{method} {path} answered {answer.status_code}, {words}"

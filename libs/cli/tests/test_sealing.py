@@ -1,0 +1,99 @@
+"""What the command line seals is what a real server's Transit engine opens, and signs with."""
+
+import base64
+import secrets
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from cli.openbao import OpenBao
+from cli.processes import LaunchError
+from cli.sealing import WrappingKey, hmac_secret, rsa_secret
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+SECRET = "5f4dcc3b5aa765d61d8327deb882cf99aabbccddeeff00112233445566778899"
+MESSAGE = "1659927638003GET/api/v2/spot/account/info"
+# printf %s "$MESSAGE" | openssl dgst -sha256 -mac HMAC -macopt key:"$SECRET" -binary | base64
+SIGNATURE = "FMt+L820J9Xbfqh9MAJmsRS+bkp/veVdZ0qi4JhL37Y="
+
+
+@pytest.fixture(scope="module")
+def transit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    with OpenBao(tmp_path_factory.mktemp("bao")) as bao:
+        headers = {"X-Vault-Token": bao.root_token}
+        with httpx.Client(base_url=f"{bao.url}/v1/", headers=headers, trust_env=False, timeout=30) as client:
+            assert client.post("sys/mounts/transit", json={"type": "transit"}).is_success
+            yield client
+
+
+@pytest.fixture
+def wrapping(transit: httpx.Client) -> WrappingKey:
+    return WrappingKey(transit.get("transit/wrapping_key").json()["data"]["public_key"])
+
+
+def imported(transit: httpx.Client, kind: str, ciphertext: str) -> str:
+    name = secrets.token_hex(8)
+    body = {"type": kind, "hash_function": "SHA256", "ciphertext": ciphertext}
+    answer = transit.post(f"transit/keys/{name}/import", json=body)
+    assert answer.is_success, answer.text
+    return name
+
+
+def test_transit_signs_with_a_sealed_secret_as_openssl_does_with_the_plain_one(
+    transit: httpx.Client, wrapping: WrappingKey
+) -> None:
+    name = imported(transit, "hmac", wrapping.seal(hmac_secret(f" {SECRET}\n")))
+    asked = {"input": base64.b64encode(MESSAGE.encode()).decode()}
+    made = transit.post(f"transit/hmac/{name}/sha2-256", json=asked).json()["data"]["hmac"]
+    assert made == f"vault:v1:{SIGNATURE}"
+
+
+@pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
+def test_transit_signs_with_a_sealed_rsa_key(transit: httpx.Client, wrapping: WrappingKey, form: PrivateFormat) -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    sealed = wrapping.seal(rsa_secret(key.private_bytes(Encoding.PEM, form, NoEncryption())))
+    name = imported(transit, "rsa-2048", sealed)
+    asked = {"input": base64.b64encode(MESSAGE.encode()).decode(), "signature_algorithm": "pkcs1v15"}
+    made = transit.post(f"transit/sign/{name}/sha2-256", json=asked).json()["data"]["signature"]
+    key.public_key().verify(base64.b64decode(made.split(":")[2]), MESSAGE.encode(), PKCS1v15(), SHA256())
+
+
+def test_each_sealing_is_another_one(wrapping: WrappingKey) -> None:
+    assert wrapping.seal(SECRET.encode()) != wrapping.seal(SECRET.encode())
+
+
+@pytest.mark.parametrize("pasted", ["x" * 31, "x" * 513, "x" * 40 + " x", "x" * 40 + "\u200b", "", "x" * 40 + "\nx"])
+def test_what_is_no_secret_is_refused_without_being_repeated(pasted: str) -> None:
+    with pytest.raises(LaunchError) as told:
+        hmac_secret(pasted)
+    assert "xxx" not in str(told.value)
+
+
+def test_what_is_no_rsa_key_is_refused_with_a_remedy() -> None:
+    key, small = rsa.generate_private_key(65537, 2048), rsa.generate_private_key(65537, 1024)
+    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x"))
+    other = ec.generate_private_key(ec.SECP256R1())
+    wrong = [small.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), b"nothing"]
+    wrong.append(other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    wrong.append(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    for pem in wrong:
+        with pytest.raises(LaunchError, match="private key"):
+            rsa_secret(pem)
+    with pytest.raises(LaunchError, match="decrypt it first"):
+        rsa_secret(locked)
+
+
+def test_only_an_rsa_key_of_4096_bits_is_a_wrapping_key() -> None:
+    small = rsa.generate_private_key(65537, 2048).public_key()
+    for pem in ("", "nothing", small.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()):
+        with pytest.raises(LaunchError, match="wrapping key"):
+            WrappingKey(pem)
