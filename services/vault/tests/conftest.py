@@ -23,8 +23,10 @@ from aiohttp import web
 from cli import pki
 from cli.openbao import OpenBao
 from cli.processes import clean_environment, free_port
+from common import trail
 from common.clock import SystemClock
 from common.secret import Secret
+from common.trail_check import Check
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
@@ -148,7 +150,7 @@ class Parts:
     keys: Transit
     directory: VaultDirectory
     audit: AuditLog
-    audit_file: Path
+    audit_file: Path  # there is nothing in it before the first line
     bindings: Bindings
     rotations: Rotations
     settlements: Settlements
@@ -159,6 +161,19 @@ class Parts:
     signer: Signer
     freezer: Freezer
     reconciler: Reconciler
+
+
+def trail_lines(folder: Path) -> list[dict[str, Any]]:
+    """Return what was written of actions in an audit folder, whose chain must hold."""
+    check = Check([file.path for file in trail.files_of(folder)])
+    lines = [dict(line.fields) for line in check.read()]
+    assert check.faults == []
+    return [line for line in lines if "phase" in line]
+
+
+@pytest.fixture
+def told() -> Callable[[Path], list[dict[str, Any]]]:
+    return trail_lines
 
 
 class OneTenant(VaultDirectory):
@@ -191,8 +206,7 @@ class Maker:
         connection = connection or self.server.connection
         http = VaultHttp(connection, Logins(connection, self.server.login_key, self.login_clock))
         await http.__aenter__()
-        audit_file = self.folder / f"audit-{next(self.numbers)}.jsonl"
-        audit = AuditLog(audit_file, self.clock)
+        audit = AuditLog(self.folder / f"audit-{next(self.numbers)}", self.clock)
         audit.start()
         documents, own, keys, directory = KeyValue(http), OwnKeyValue(http), Transit(http), VaultDirectory(http)
         bindings = Bindings(documents, own, keys, audit, self.clock, steps=steps)
@@ -208,7 +222,7 @@ class Maker:
             keys,
             directory,
             audit,
-            audit_file,
+            audit.path,
             bindings,
             Rotations(settlements=settlements, **writing),
             settlements,
@@ -384,11 +398,11 @@ def listen() -> Callable[..., Any]:
 
 @dataclass
 class Killer:
-    """The program of step_killer.py, and the audit file that its victims leave."""
+    """The program of step_killer.py, and the audit folder that its victims leave."""
 
     orders: IO[str]
     answers: IO[str]
-    audit_file: Path
+    audit_folder: Path
 
     def __call__(self, tenant: str, step: str, **order: Any) -> int:
         """Act in a process that dies at `step`; return its exit status."""
@@ -407,6 +421,6 @@ def kill(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kill
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        yield Killer(process.stdin, process.stdout, folder / "killed.jsonl")
+        yield Killer(process.stdin, process.stdout, folder / "killed")
         process.stdin.close()
         assert process.wait(10) == 0

@@ -37,10 +37,10 @@ class DieAt:
             os._exit(137)
 
 
-async def act(order: dict[str, Any], url: str, login_key: Path, audit_file: Path) -> None:
+async def act(order: dict[str, Any], url: str, login_key: Path, audit_folder: Path) -> None:
     clock, connection = SystemClock(), Connection(url)
     actor = Actor(order["tenant"], "gateway")
-    audit = AuditLog(audit_file, clock)
+    audit = AuditLog(audit_folder, clock)
     audit.start()
     async with VaultHttp(connection, Logins(connection, login_key, clock)) as http:
         bindings = Bindings(KeyValue(http), OwnKeyValue(http), Transit(http), audit, clock, steps=DieAt(order["step"]))
@@ -68,7 +68,7 @@ def main() -> None:
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
-            asyncio.run(act(json.loads(line), url, login_key, folder / "killed.jsonl"))
+            asyncio.run(act(json.loads(line), url, login_key, folder / "killed"))
             os._exit(0)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)

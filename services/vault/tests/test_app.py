@@ -31,7 +31,7 @@ def settings(server: Any, proxy: Any, tmp_path: Path) -> VaultSettings:
         jwks_file=issuer.jwks_file,
         vault_url=proxy.url,
         login_key_file=server.login_key,
-        audit_file=tmp_path / "audit.jsonl",
+        audit_folder=tmp_path / "audit",
     )
 
 

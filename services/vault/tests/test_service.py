@@ -43,7 +43,6 @@ from strongroom.vault.v1 import binding_store_pb2 as pb
 from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreStub
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest
 from strongroom.vault.v1.signer_pb2_grpc import SignerStub
-from vault import audit
 from vault.rules import Rules
 
 
@@ -93,7 +92,7 @@ def settings_of(server: Any, folder: Path, authority: pki.Authority, issuer: Tok
         "STRONGROOM_VAULT_URL": server.connection.url,
         "STRONGROOM_LOGIN_KEY_FILE": str(server.login_key),
         "STRONGROOM_LOG_LEVEL": "debug",
-        "STRONGROOM_AUDIT_FILE": str(folder / "audit.jsonl"),
+        "STRONGROOM_AUDIT_FOLDER": str(folder / "audit"),
     }
 
 
@@ -165,7 +164,7 @@ async def test_a_key_is_bound_described_listed_signed_for_and_revoked(
     assert revoked.binding.verdict.status == STATUS_REVOKED
     with pytest.raises(BindingRevoked):
         await call(SignerStub(worker).Sign, wanted, timeout_s=5)
-    said = world.process.log_file.read_text() + (world.folder / "audit.jsonl").read_text()
+    said = world.process.log_file.read_text() + "".join(path.read_text() for path in (world.folder / "audit").iterdir())
     said += (server.bao.home / "audit.log").read_text()
     parts = asked.credential
     for secret in (parts.api_key, parts.secret_key, parts.passphrase, headers["ACCESS-SIGN"], token.split(".")[2]):
@@ -283,9 +282,9 @@ async def test_a_token_must_be_there_good_and_carry_the_scope(
 
 
 async def test_a_tenant_that_nobody_registered_is_refused_before_anything_is_touched(
-    world: World, connect: Any, request_of: Any, server: Any
+    world: World, connect: Any, request_of: Any, server: Any, told: Any
 ) -> None:
-    nobody, lines = "y" * 26, (world.folder / "audit.jsonl").read_bytes()
+    nobody, lines = "y" * 26, len(told(world.folder / "audit"))
     token, store, worker = bearer(world, nobody), BindingStoreStub(connect("gateway")), connect("worker")
     sign = SignRequest(tenant_id=nobody, binding_id="0" * 32, requests=[ExchangeRequest(method="GET", path="/x")])
     for asked in (
@@ -298,7 +297,7 @@ async def test_a_tenant_that_nobody_registered_is_refused_before_anything_is_tou
         with pytest.raises(PermissionDenied) as refused:
             await asked
         assert refused.value.reason == "not_provisioned"
-    assert (world.folder / "audit.jsonl").read_bytes() == lines
+    assert len(told(world.folder / "audit")) == lines
     assert nobody not in (server.bao.home / "audit.log").read_text().replace(f"data/tenants/{nobody}", "")
 
 
@@ -329,15 +328,17 @@ async def test_wrong_values_are_named_and_never_repeated(
         assert value not in refused.value.detail
 
 
-def test_it_ends_with_zero_on_sigterm_and_its_audit_chain_holds(world: World) -> None:
-    folder = world.folder
-    lines = audit.check(folder / "audit.jsonl")
-    assert lines > 5
-    phases = [json.loads(line)["phase"] for line in (folder / "audit.jsonl").read_text().splitlines()]
-    assert set(phases) == {"intent", "outcome"}
+def test_it_ends_with_zero_on_sigterm_and_its_audit_chain_holds(world: World, told: Any) -> None:
+    folder = world.folder / "audit"
+    phases = [line["phase"] for line in told(folder)]
+    assert len(phases) > 5
+    assert set(phases) == {"intent", "outcome", "refused"}
     assert world.process.process is not None
     world.process.process.send_signal(signal.SIGTERM)
     assert world.process.process.wait(12) == 0
+    assert len(told(folder)) == len(phases)
+    [newest] = folder.iterdir()
+    assert json.loads(newest.read_text().splitlines()[-1])["action"] == "head"
     world.process.start()
 
 

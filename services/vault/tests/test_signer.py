@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from strongroom.types.v1.binding_pb2 import KEY_TYPE_HMAC, KEY_TYPE_RSA
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, QueryParameter, SignRequest
-from vault import audit, policy
+from vault import policy
 from vault.actor import Actor
 from vault.asked import Asked
 from vault.canonical import canonical
@@ -192,7 +192,7 @@ async def test_one_refused_request_leaves_all_the_others_unsigned(
     with pytest.raises(PolicyRefused):
         await parts.signer.sign(worker, SignRequest(binding_id=made.id, requests=[INFO, trade, INFO]))
     assert log.read_text().count(made.id) == mentions
-    assert not any(line["action"] == "sign" for line in _lines(parts))
+    assert [line["phase"] for line in _lines(parts) if line["action"] == "sign"] == ["refused"]
 
 
 @pytest.mark.parametrize("count", [0, 9])
@@ -206,7 +206,7 @@ async def test_a_call_has_one_to_eight_requests(
 
 
 async def test_the_audit_tells_who_had_what_signed_and_keeps_no_secret(
-    parts: Any, worker: Actor, wanted: Callable[..., Asked]
+    parts: Any, worker: Actor, wanted: Callable[..., Asked], told: Any
 ) -> None:
     asked = wanted()
     made, _ = await parts.bindings.bind(worker, asked)
@@ -222,7 +222,7 @@ async def test_the_audit_tells_who_had_what_signed_and_keeps_no_secret(
     signature = next(header.value for header in signed.headers if header.name == "ACCESS-SIGN")
     values = (asked.api_key.reveal(), asked.material.content().decode(), asked.passphrase.reveal(), signature)
     assert not any(value in text for value in values)
-    assert audit.check(parts.audit_file) == len(_lines(parts))
+    assert told(parts.audit_file.parent) == _lines(parts)
 
 
 async def test_without_a_record_on_disk_nothing_is_signed(
@@ -299,7 +299,8 @@ async def test_no_signature_that_begins_after_a_revocation_succeeds(
 
 
 def _lines(parts: Any) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in parts.audit_file.read_text().splitlines()]
+    lines = [json.loads(line) for line in parts.audit_file.read_text().splitlines()]
+    return [line for line in lines if "phase" in line]
 
 
 async def _until(condition: Callable[[], bool]) -> None:

@@ -77,7 +77,7 @@ def pair(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair
                 "JWKS_FILE": str(issuer.jwks_file),
                 "VAULT_URL": server.connection.url,
                 "LOGIN_KEY_FILE": str(server.login_key),
-                "AUDIT_FILE": str(home / "audit.jsonl"),
+                "AUDIT_FOLDER": str(home / "audit"),
             }
             named = {f"STRONGROOM_{name}": value for name, value in settings.items()}
             processes.append(stack.enter_context(VaultProcess(named, home)))

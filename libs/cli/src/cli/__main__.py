@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from cli import audit
 from cli.bind import bind
 from cli.processes import LaunchError
 from cli.screen import Screen
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command()(bind)
 policy = typer.Typer(no_args_is_help=True, help="What may be signed.")
 app.add_typer(policy, name="policy")
+app.add_typer(audit.app, name="audit")
 EVERYTHING = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 WATCH_PERIOD = 0.5
 STOPPED = 130  # as a shell says of Ctrl-C

@@ -93,7 +93,7 @@ def vault(plan: Plan) -> Service:
         "LISTEN": plan.vault_target,
         "VAULT_URL": plan.vault_url,
         "LOGIN_KEY_FILE": str(plan.identities.login_key_file),
-        "AUDIT_FILE": str(plan.home / "audit" / "audit.jsonl"),
+        "AUDIT_FOLDER": str(plan.home / "audit"),
     }
     return Service("vault", plan, ["vault"], "vault", own)
 

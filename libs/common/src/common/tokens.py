@@ -39,6 +39,7 @@ class Caller:
     client: str
     scopes: frozenset[str]
     expires_at: int
+    issuer: str = ""
 
     def require(self, scope: str) -> None:
         """Raise PermissionDenied unless the token carries `scope`."""
@@ -91,7 +92,7 @@ class TokenVerifier:
         subject, client, _, tenant, scope = words
         if not TENANT_ID.fullmatch(tenant):
             raise ValueError("tenant")
-        return Caller(tenant, subject, client, frozenset(scope.split(" ")) & SCOPES, expires)
+        return Caller(tenant, subject, client, frozenset(scope.split(" ")) & SCOPES, expires, self._issuer)
 
     def _refresh(self, kid: object) -> None:
         known = any(key.kid == kid for key in self._keys.keys)

@@ -7,10 +7,10 @@ import requests
 from common import lifecycle, logs
 from common.config import load, read_secret
 from common.errors import StrongroomError
+from common.trail import ChainBroken
 from hvac.exceptions import VaultError
 
 from vault.app import App
-from vault.audit import ChainBroken
 from vault.hashicorp.login import admin_client
 from vault.hashicorp.preflight import WrongRights
 from vault.hashicorp.provision import provision, tenants_of
@@ -32,7 +32,7 @@ def serve(arguments: list[str]) -> None:
     except StrongroomError as error:
         _end(error.detail)
     except BlockingIOError:
-        _end("another process holds the audit file")
+        _end("another process holds the audit folder")
     except OSError as error:
         _end(f"{error.strerror}: {error.filename}")
 

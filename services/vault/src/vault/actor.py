@@ -18,12 +18,13 @@ WORKER: Final = "worker"
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """One tenant, the workload acting for it, and the subject and client of the caller's token (empty: no caller)."""
+    """One tenant, the workload acting for it, and whom the caller's token names (empty: there is no caller)."""
 
     tenant: str
     service: str
     subject: str = ""
     client: str = ""
+    issuer: str = ""
 
 
 class Admission:
@@ -52,4 +53,4 @@ def actor_of(rpc: ServicerContext, tokens: TokenVerifier, scope: str, tenant_id:
     caller.require(scope)
     if tenant_id and tenant_id != caller.tenant:
         raise PermissionDenied("foreign_tenant", "The access token is not of this tenant.")
-    return Actor(caller.tenant, service, caller.subject, caller.client)
+    return Actor(caller.tenant, service, caller.subject, caller.client, caller.issuer)

@@ -32,6 +32,7 @@ from vault.hashicorp.http import VaultHttp
 from vault.hashicorp.kv import KeyValue, OwnKeyValue
 from vault.hashicorp.login import Logins, signer_role
 from vault.hashicorp.transit import Transit
+from vault.heads import Heads
 from vault.listing import Listing
 from vault.reconcile import Reconciler
 from vault.registry import Registry
@@ -46,6 +47,7 @@ from vault.update import Updates
 CANARY_S: Final = 2.0
 RECONCILE_S: Final = 300.0
 PREFLIGHT_S: Final = 0.5
+HEADS_S: Final = 1.0
 
 
 class App:
@@ -56,9 +58,10 @@ class App:
         self._http = VaultHttp(settings.connection, Logins(settings.connection, settings.login_key_file, clock))
         self._transit = Transit(self._http)
         self._directory = VaultDirectory(self._http)
-        self._audit = AuditLog(settings.audit_file, clock)
+        self._audit = AuditLog(settings.audit_folder, clock, settings.audit_file_mb << 20)
         self._health = Health(settings.health_address)
         documents, own = KeyValue(self._http), OwnKeyValue(self._http)
+        self._heads = Heads(self._audit, self._transit, own, clock)
         tokens = TokenVerifier(settings.jwt_issuer, settings.jwks_file, clock)
         admission = Admission(tokens, Registry(own, clock))
         bindings = Bindings(documents, own, self._transit, self._audit, clock, steps=steps)
@@ -100,7 +103,8 @@ class App:
         self._settings = settings
 
     async def serve(self, stopping: asyncio.Event) -> None:
-        """Run until `stopping`; raises WrongRights or PermissionDenied when Vault is not as it must be."""
+        """Run until `stopping`; raises WrongRights, PermissionDenied or ChainBroken when Vault or the audit trail
+        is not as it must be."""
         self._audit.start()
         async with self._http:
             await self._health.start()
@@ -118,6 +122,7 @@ class App:
         logs.get().info("serving", address=self._settings.listen)
         duties = [
             asyncio.create_task(lifecycle.until(stopping, CANARY_S, self._canary)),
+            asyncio.create_task(lifecycle.until(stopping, HEADS_S, self._heads.round)),
             asyncio.create_task(self._reconcile(stopping)),
         ]
         await stopping.wait()
@@ -126,6 +131,7 @@ class App:
         for duty in duties:
             duty.cancel()
         await asyncio.gather(*duties, return_exceptions=True)
+        await self._heads.close()
         logs.get().info("stopped")
 
     def _server(self) -> grpc.aio.Server:
@@ -155,6 +161,7 @@ class App:
         while not stopping.is_set():
             try:
                 await preflight.check(self._http)
+                await self._heads.begin()
                 return
             except Unavailable as error:
                 logs.get().warning("waiting_for_vault", reason=error.reason)

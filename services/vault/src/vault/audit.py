@@ -1,69 +1,84 @@
-"""Own the audit file: append-only JSON lines, each with the hash of the one before, on disk before anything is done.
+"""Own the audit trail of this process: chained lines, each of them on disk before anything is done.
 
 Lines that wait together share one fsync. A line that cannot be written refuses the action. Never a secret, a passphrase
-or a signature: callers pass names and digests only.
+or a signature of the exchange: callers pass names and digests only.
 """
 
 import asyncio
 import contextlib
-import fcntl
-import hashlib
-import json
-import os
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from common import context, logs
+from common import context, logs, trail
 from common.clock import Clock, rfc3339, timestamp
 from common.errors import StrongroomError, Unavailable
+from common.trail import Position
 
+from vault import calls
 from vault.actor import Actor
+from vault.audit_files import AuditFiles
 
 T = TypeVar("T")
-GENESIS: Final = "0" * 64
+FILE_BYTES: Final = 256 << 20
 Fields = Mapping[str, str | int]
-_Waiting = tuple[dict[str, Any], asyncio.Future[None]]
+_Waiting = tuple[dict[str, Any], asyncio.Future[Position], bool]  # the last: whether its file ends with this line
 
 
 class AuditLog:
-    """One chained file, held by one process. `start` first, `stop` last."""
+    """One chain in the files of one folder, held by one process. `start` first, `stop` last."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        self._path = path
+    def __init__(self, folder: Path, clock: Clock, file_bytes: int = FILE_BYTES) -> None:
+        self._files = AuditFiles(folder)
         self._clock = clock
-        self._file = -1
-        self._size = 0
-        self._sequence = 0
-        self._previous = GENESIS
+        self._file_bytes = file_bytes
+        self._end = Position("", 0, trail.GENESIS)
         self._waiting: list[_Waiting] = []
         self._writer: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Open the file and go on with its chain; a torn last line, which nobody was told of, is cut off.
-
-        Raises OSError, BlockingIOError when another process holds the file, ChainBroken when its end is not ours.
-        """
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        whole, torn = _ends(self._file)
-        os.ftruncate(self._file, whole)
-        self._size = whole
-        last = _last_line(self._file, whole)
-        if last:
-            self._sequence, self._previous = _sequence(last), _hash(last)
-        if torn:
-            logs.get().warning("audit_torn_line_cut", count=torn)
+        """Find the newest file and go on with its chain; raise what AuditFiles.open raises."""
+        self._end = self._files.open(self._now())
 
     async def stop(self) -> None:
         """Write what waits, and close."""
         while self._writer and not self._writer.done():
             await asyncio.wait([self._writer])
-        os.close(self._file)
+        self._files.close()
 
-    async def append(self, fields: Fields) -> None:
-        """Write one line and return once it is on disk; raise Unavailable when it cannot be written."""
-        await self._enqueue(fields)
+    @property
+    def path(self) -> Path:
+        """The file that is written to."""
+        assert self._files.newest is not None  # noqa: S101  started
+        return self._files.newest.path
+
+    @property
+    def end(self) -> Position:
+        """The last line that is on disk."""
+        return self._end
+
+    @property
+    def turn_due(self) -> bool:
+        """Whether the newest file is full, or was begun on another day (UTC)."""
+        newest, size = self._files.newest, self._files.size
+        if newest is None or not size:
+            return False
+        return size >= self._file_bytes or newest.begun[:8] != self._now()[:10].replace("-", "")
+
+    def hash_of(self, sequence: int) -> str:
+        """Return the hash of a line near the end of the chain; empty when it is not there."""
+        return self._files.hash_of(sequence)
+
+    async def append(self, fields: Mapping[str, Any], *, last: bool = False) -> Position:
+        """Write one line and return where it is once it is on disk; raise Unavailable when it cannot be written.
+
+        With `last` the line ends its file, and what comes after it goes into a new one.
+        """
+        return await self._enqueue(fields, last=last)
+
+    async def refuse(self, actor: Actor, name: str, binding: str, facts: Fields) -> None:
+        """Write the line of an action that policy refused; raise Unavailable when it cannot be written."""
+        await self._enqueue({**_about(actor, name, binding), **facts, "phase": "refused"})
 
     @contextlib.asynccontextmanager
     async def action(self, actor: Actor, name: str, binding: str, **facts: str | int) -> AsyncIterator[dict[str, Any]]:
@@ -77,30 +92,36 @@ class AuditLog:
     ) -> AsyncIterator[tuple[dict[str, Any], T]]:
         """Do as `action` does for several actions that are one block, one line for `each`, all by one fsync.
 
-        Meanwhile `reads` are awaited, which must change nothing; the block gets what they return.
+        Meanwhile `reads` are awaited, which must change nothing; the block gets what they return. An outcome names its
+        intent by number, and Vault's ids of the requests made meanwhile, unless the block told `vault_request_id`.
         """
-        about = [{**_about(actor, name, binding), **facts} for facts in each]
-        written = [self._enqueue({**line, "phase": "intent"}) for line in about]
-        both: list[Any] = await asyncio.gather(reads, *written, return_exceptions=True)
-        found, *failures = both
-        for failure in filter(None, failures):
-            raise failure
-        told: dict[str, Any] = {"outcome": "interrupted"}
-        try:
-            if isinstance(found, BaseException):
-                raise found
-            yield told, found
-            told["outcome"] = "done"
-        except StrongroomError as error:
-            told["outcome"] = error.reason
-            raise
-        finally:
-            for line in about:
-                self._enqueue({**line, "phase": "outcome", **told}).add_done_callback(_logged)
+        about: list[dict[str, Any]] = [{**_about(actor, name, binding), **facts} for facts in each]
+        with calls.noted() as ids:
+            written = [self._enqueue({**line, "phase": "intent"}) for line in about]
+            both: list[Any] = await asyncio.gather(reads, *written, return_exceptions=True)
+            found, *intents = both
+            for failure in intents:
+                if isinstance(failure, BaseException):
+                    raise failure
+            told: dict[str, Any] = {"outcome": "interrupted"}
+            try:
+                if isinstance(found, BaseException):
+                    raise found
+                yield told, found
+                told["outcome"] = "done"
+            except StrongroomError as error:
+                told["outcome"] = error.reason
+                raise
+            finally:
+                if ids and "vault_request_id" not in told:
+                    told["vault_request_ids"] = ids
+                for line, intent in zip(about, intents, strict=True):
+                    outcome = {**line, "phase": "outcome", "intent": intent.sequence, **told}
+                    self._enqueue(outcome).add_done_callback(_logged)
 
-    def _enqueue(self, fields: Fields) -> "asyncio.Future[None]":
-        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(({"time": rfc3339(timestamp(self._clock.unix())), **fields}, written))
+    def _enqueue(self, fields: Mapping[str, Any], *, last: bool = False) -> "asyncio.Future[Position]":
+        written: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        self._waiting.append(({"time": self._now(), **fields}, written, last))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write())
         return written
@@ -108,51 +129,60 @@ class AuditLog:
     async def _write(self) -> None:
         """Write batch after batch until nobody waits; what comes meanwhile is in the next one."""
         while self._waiting:
-            batch, self._waiting = self._waiting, []
-            raw, sequence, previous = self._chained([fields for fields, _ in batch])
-            failed = True
+            batch, turns = self._batch()
+            positions: list[Position] = []
             try:
-                failed = await asyncio.to_thread(self._append, raw)
-                if not failed:
-                    self._sequence, self._previous, self._size = sequence, previous, self._size + len(raw)
+                raw, made = self._chained([fields for fields, _, _ in batch])
+                if await asyncio.to_thread(self._append, raw):
+                    positions, self._end = made, made[-1]
             finally:
-                _tell([written for _, written in batch], failed=failed)
+                _tell([written for _, written, _ in batch], positions)
+            if turns and positions:
+                await asyncio.to_thread(self._turn)
 
-    def _chained(self, lines: list[dict[str, Any]]) -> tuple[bytes, int, str]:
-        raw, sequence, previous = [], self._sequence, self._previous
-        for fields in lines:
-            sequence += 1
-            line = _canonical({**fields, "sequence": sequence, "previous": previous})
-            previous = _hash(line)
-            raw.append(line + b"\n")
-        return b"".join(raw), sequence, previous
+    def _batch(self) -> tuple[list[_Waiting], bool]:
+        """Take what waits, up to a line that ends its file, and tell whether there was one."""
+        count = next((at for at, (_, _, last) in enumerate(self._waiting, 1) if last), len(self._waiting))
+        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        return batch, batch[-1][2]
+
+    def _chained(self, each: list[dict[str, Any]]) -> tuple[bytes, list[Position]]:
+        """Return lines as they are written, a new file's opening before them, and the place of each but that."""
+        raw, end, opening = [], self._end, not self._files.size
+        for fields in [self._opening(), *each] if opening else each:
+            placed = {**fields, "instance": end.instance, "sequence": end.sequence + 1, "previous": end.hash}
+            line = trail.canonical(placed)
+            end = Position(end.instance, end.sequence + 1, trail.digest(line))
+            raw.append((line, end))
+        return b"".join(line + b"\n" for line, _ in raw), [place for _, place in raw[opening:]]
+
+    def _opening(self) -> dict[str, Any]:
+        """Return the first line of a file; `sequence` and `previous` say where the file before ended."""
+        return {"action": trail.OPENING, "after": self._files.after, "format": trail.FORMAT, "time": self._now()}
 
     def _append(self, raw: bytes) -> bool:
-        """Append and fsync; return True when that failed, with the file cut back to its last good line."""
+        """Append lines; return whether they are on disk."""
         try:
-            self._cut_back()  # removes what an earlier failure left
-            if os.write(self._file, raw) != len(raw):
-                raise OSError("short write")
-            os.fsync(self._file)
+            self._files.append(raw)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                self._cut_back()
             logs.get().error("audit_write_failed", error=type(error).__name__, code=error.errno or 0)
-            return True
-        return False
+            return False
+        return True
 
-    def _cut_back(self) -> None:
-        """Cut the file to its last good line; raise OSError when somebody has cut off more than that."""
-        size = os.fstat(self._file).st_size
-        if size < self._size:
-            raise OSError("the file was cut")
-        if size > self._size:
-            os.ftruncate(self._file, self._size)
+    def _turn(self) -> None:
+        """Go on in a new file; stay in this one, which then grows on, when that is not possible."""
+        try:
+            self._files.turn(self._end.sequence + 1, self._now())
+        except OSError as error:
+            logs.get().error("audit_turn_failed", error=type(error).__name__, code=error.errno or 0)
+
+    def _now(self) -> str:
+        return rfc3339(timestamp(self._clock.unix()))
 
 
 def _about(actor: Actor, name: str, binding: str) -> dict[str, str | int]:
     request = context.current.get()
-    return {
+    about: dict[str, str | int] = {
         "action": name,
         "tenant": actor.tenant,
         "binding": binding,
@@ -161,65 +191,25 @@ def _about(actor: Actor, name: str, binding: str) -> dict[str, str | int]:
         "client": actor.client,
         "request_id": request.request_id if request else "",
     }
+    return {**about, "issuer": actor.issuer} if actor.issuer else about
 
 
 async def _nothing() -> None:
     """Read nothing."""
 
 
-class ChainBroken(Exception):
-    """The audit file was changed; the text names the line."""
-
-
-def check(path: Path) -> int:
-    """Follow the chain of a file and return its number of lines; raise ChainBroken at the first that does not fit."""
-    sequence, previous = 0, GENESIS
-    for raw in path.read_bytes().splitlines():
-        if _sequence(raw) != sequence + 1 or json.loads(raw).get("previous") != previous:
-            raise ChainBroken(f"line {sequence + 1} does not follow from the one before")
-        sequence, previous = sequence + 1, _hash(raw)
-    return sequence
-
-
-def _canonical(fields: Mapping[str, Any]) -> bytes:
-    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def _hash(line: bytes) -> str:
-    return hashlib.sha256(line).hexdigest()
-
-
-def _sequence(line: bytes) -> int:
-    try:
-        return int(json.loads(line)["sequence"])
-    except (ValueError, KeyError, TypeError):
-        raise ChainBroken("a line is not an audit record") from None
-
-
-def _ends(file: int) -> tuple[int, int]:
-    """Return how many bytes are whole lines, and how many belong to a torn last one."""
-    size = os.fstat(file).st_size
-    tail = os.pread(file, min(size, 1 << 20), max(0, size - (1 << 20)))
-    torn = len(tail) - (tail.rfind(b"\n") + 1)
-    return size - torn, torn
-
-
-def _last_line(file: int, size: int) -> bytes:
-    tail = os.pread(file, min(size, 1 << 20), max(0, size - (1 << 20)))
-    return tail.rstrip(b"\n").rpartition(b"\n")[2]
-
-
-def _tell(waiting: list["asyncio.Future[None]"], *, failed: bool) -> None:
-    for written in waiting:
+def _tell(waiting: list["asyncio.Future[Position]"], positions: list[Position]) -> None:
+    """Tell everybody who waits where his line is; without positions, that there is none."""
+    for at, written in enumerate(waiting):
         if written.done():  # whoever waited is gone
             continue
-        if failed:
-            written.set_exception(Unavailable("audit_unavailable", "The audit log cannot be written.", retry_after=5))
+        if positions:
+            written.set_result(positions[at])
         else:
-            written.set_result(None)
+            written.set_exception(Unavailable("audit_unavailable", "The audit log cannot be written.", retry_after=5))
 
 
-def _logged(written: "asyncio.Future[None]") -> None:
+def _logged(written: "asyncio.Future[Position]") -> None:
     """Take note of an outcome that could not be written; the writer has logged why."""
     if not written.cancelled():
         written.exception()

@@ -18,7 +18,8 @@ class VaultSettings(ServiceSettings):
     vault_url: Url
     vault_ca_file: FilePath | None = None
     login_key_file: FilePath
-    audit_file: Path
+    audit_folder: Path
+    audit_file_mb: Annotated[int, Field(ge=1, le=65536)] = 256
 
     @property
     def connection(self) -> Connection:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from common.clock import Clock
-from common.errors import Aborted, BindingRevoked, Internal, InvalidArgument
+from common.errors import Aborted, BindingRevoked, Internal, InvalidArgument, PolicyRefused
 from common.ids import binding_id
 from common.secret import Secret
 from strongroom.vault.v1.freezes_pb2 import Freeze
@@ -66,7 +66,7 @@ class Signer:
             raise InvalidArgument("clock_offset", "The correction must be within a day.", field="clock_offset_ms")
         if len(request.requests) not in BATCH:
             raise InvalidArgument("batch", f"Sign 1 to {BATCH[-1]} requests at once.", field="requests")
-        wanted = [self._allowed(one) for one in request.requests]
+        wanted = await self._allowed(actor, binding, request.requests)
         lines, reads = [_line(one, offset) for one in wanted], self._usable(actor, request)
         async with self._audit.actions(actor, "sign", binding, lines, reads) as (told, found):
             place = Place(actor.tenant, binding, found.head.subject, found.head.exchange)
@@ -82,10 +82,18 @@ class Signer:
         signed = [_signed(one, put_on, signature.value) for one, signature in zip(wanted, signatures, strict=True)]
         return SignResponse(signed=signed, credential_version=usable.version, stamped_at_ms=timestamp)
 
-    def _allowed(self, request: ExchangeRequest) -> Canonical:
-        """Return the canonical form of a request that policy allows."""
-        wanted = canonical(request, self._policy.camel_case_paths)
-        self._policy.check(wanted)
+    async def _allowed(self, actor: Actor, binding: str, requests: Sequence[ExchangeRequest]) -> list[Canonical]:
+        """Return the canonical form of requests that policy allows; a refusal is on record before it is told."""
+        wanted = []
+        for one in requests:
+            made: Canonical | None = None
+            try:
+                made = canonical(one, self._policy.camel_case_paths)
+                self._policy.check(made)
+            except PolicyRefused as refusal:
+                await self._audit.refuse(actor, "sign", binding, {**_asked(one, made), **refusal.extra})
+                raise
+            wanted.append(made)
         return wanted
 
     async def _freeze(self, place: Place, wanted: Sequence[Canonical]) -> Freeze | None:
@@ -138,9 +146,21 @@ def _line(wanted: Canonical, offset: int) -> Fields:
         "method": wanted.method,
         "path": wanted.path,
         "rule": "verification_read",
-        "request_digest": hashlib.sha256(wanted.unstamped()).hexdigest(),
+        "request_digest": _digest(wanted.unstamped()),
     }
     return {**facts, "clock_offset_ms": offset} if offset else facts
+
+
+def _asked(request: ExchangeRequest, made: Canonical | None) -> Fields:
+    """Return what the audit tells of a refused request: of one without a canonical form, whose texts may be anything,
+    only a digest."""
+    if made:
+        return {"method": made.method, "path": made.path, "request_digest": _digest(made.unstamped())}
+    return {"request_digest": _digest(request.SerializeToString(deterministic=True))}
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
 
 
 def _headers(credential: tuple[Secret, Secret] | None, timestamp: int, *, demo: bool) -> list[Header]:

@@ -17,7 +17,7 @@ from vault.material import Material
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Collection = Literal["bindings", "credentials", "fp", "accounts"]
-OwnCollection = Literal["freezes", "holders", "sealed", "tenants"]
+OwnCollection = Literal["freezes", "heads", "holders", "sealed", "tenants"]
 RETRY_AFTER_S: Final = 2.0
 
 
@@ -112,7 +112,8 @@ class Documents(Protocol):
 class OwnDocuments(Protocol):
     """The service's own documents, which no tenant's token opens.
 
-    Who holds a key, which binding a ciphertext belongs to, the freezes, and the registry (read only).
+    Who holds a key, which binding a ciphertext belongs to, the freezes, heads of the audit, and the registry (read
+    only).
     """
 
     async def read(self, collection: OwnCollection, name: str) -> Document | None: ...
@@ -143,6 +144,12 @@ class Keys(Protocol):
     async def retire(self, tenant: str, binding: str) -> Outcome[None]: ...
 
     async def keyed(self, messages: Sequence[bytes]) -> list[str]: ...
+
+
+class HeadKey(Protocol):
+    """The service's own key for the heads of its audit trail."""
+
+    async def sign_head(self, message: bytes) -> Signature: ...
 
 
 class Directory(Protocol):

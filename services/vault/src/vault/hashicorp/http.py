@@ -16,6 +16,7 @@ from common.errors import Internal, Unavailable
 from common.secret import Secret
 from yarl import URL
 
+from vault import calls
 from vault.hashicorp.login import Connection, Logins, Role
 from vault.store import Applied, NotApplied, Outcome, Unknown, Why, unavailable
 
@@ -116,11 +117,13 @@ class VaultHttp:
             async with self._session.request(
                 method, url, json=body, headers=headers, allow_redirects=False, timeout=limit
             ) as reply:
-                return _parsed(reply.status, await reply.read())
+                answer = _parsed(reply.status, await reply.read())
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             return Lost(sent=False)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return Lost(sent=True)
+        calls.note(answer.request_id)
+        return answer
 
 
 def guarded(segments: tuple[str, ...]) -> str:

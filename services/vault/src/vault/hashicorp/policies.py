@@ -12,7 +12,7 @@ import json
 from typing import Any, Final
 
 from vault.hashicorp.kv import MOUNT
-from vault.hashicorp.transit import CANARY_KEY, FINGERPRINT_KEY, TRANSIT
+from vault.hashicorp.transit import AUDIT_KEY, CANARY_KEY, FINGERPRINT_KEY, TRANSIT
 
 Rules = dict[str, dict[str, Any]]
 KEY_TYPES: Final = ["hmac", "rsa-2048", "rsa-3072", "rsa-4096"]
@@ -88,13 +88,16 @@ def _whoever(accessor: str) -> str:
 
 
 def service() -> str:
-    """Return the policy of the service itself: keyed digest, canary, wrapping key, registry, who holds what."""
+    """Return the policy of the service itself: keyed digest, canary, wrapping key, audit, registry, who holds what."""
     return _document(
         {
             **SELF,
             f"{TRANSIT}/hmac/{FINGERPRINT_KEY}/sha2-256": {"capabilities": ["update"]},
             f"{TRANSIT}/hmac/{CANARY_KEY}/sha2-256": {"capabilities": ["update"]},
             f"{TRANSIT}/wrapping_key": {"capabilities": ["read"]},
+            f"{TRANSIT}/sign/{AUDIT_KEY}": {"capabilities": ["update"]},
+            f"{TRANSIT}/keys/{AUDIT_KEY}": {"capabilities": ["read"]},
+            f"{MOUNT}/data/heads/*": {"capabilities": ["create", "read", "update"]},
             f"{MOUNT}/data/tenants/*": {"capabilities": ["read"]},
             f"{MOUNT}/data/holders/*": {"capabilities": ["create", "read", "update"]},
             f"{MOUNT}/data/sealed/*": {"capabilities": ["create", "read", "update"]},
@@ -112,6 +115,17 @@ def reconciler() -> str:
             f"{MOUNT}/metadata/bindings/*": {"capabilities": ["list"]},
             f"{MOUNT}/metadata/fp/*": {"capabilities": ["list"]},
             f"{TRANSIT}/keys/": {"capabilities": ["list"]},
+        }
+    )
+
+
+def auditor() -> str:
+    """Return the policy for whoever checks the audit trail: the public key and the heads kept apart, to read."""
+    return _document(
+        {
+            f"{TRANSIT}/keys/{AUDIT_KEY}": {"capabilities": ["read"]},
+            f"{MOUNT}/metadata/heads/": {"capabilities": ["list"]},
+            f"{MOUNT}/data/heads/*": {"capabilities": ["read"]},
         }
     )
 

@@ -5,13 +5,14 @@ from typing import Final
 from vault.hashicorp.http import Answer, VaultHttp
 from vault.hashicorp.kv import MOUNT
 from vault.hashicorp.login import RECONCILER, SERVICE, Role, signer_role, tenant_role
-from vault.hashicorp.transit import CANARY_KEY, FINGERPRINT_KEY, TRANSIT
+from vault.hashicorp.transit import AUDIT_KEY, CANARY_KEY, FINGERPRINT_KEY, TRANSIT
 from vault.store import unavailable
 
 Wanted = dict[str, frozenset[str]]
 NOTHING: Final[frozenset[str]] = frozenset()
 BINDING: Final = "0" * 32
 FINGERPRINT: Final = "0" * 64
+HEADS: Final = f"{MOUNT}/data/heads/0"
 HOLDERS: Final = f"{MOUNT}/data/holders/{FINGERPRINT}"
 SEALED: Final = f"{MOUNT}/data/sealed/{FINGERPRINT}"
 FREEZES: Final = f"{MOUNT}/data/freezes/all"
@@ -35,6 +36,10 @@ def _forbidden(tenant: str) -> Wanted:
         f"{TRANSIT}/export/hmac-key/{FINGERPRINT_KEY}",
         f"{TRANSIT}/backup/{FINGERPRINT_KEY}",
         f"{TRANSIT}/keys/{FINGERPRINT_KEY}/config",
+        f"{TRANSIT}/export/signing-key/{AUDIT_KEY}",
+        f"{TRANSIT}/backup/{AUDIT_KEY}",
+        f"{TRANSIT}/keys/{AUDIT_KEY}/config",
+        f"{TRANSIT}/keys/{AUDIT_KEY}/rotate",
         "sys/policies/acl/any",
         "sys/mounts/any",
         "sys/audit/any",
@@ -50,6 +55,9 @@ def _service(tenant: str) -> Wanted:
         f"{TRANSIT}/hmac/{FINGERPRINT_KEY}/sha2-256": frozenset(["update"]),
         f"{TRANSIT}/hmac/{CANARY_KEY}/sha2-256": frozenset(["update"]),
         f"{TRANSIT}/wrapping_key": frozenset(["read"]),
+        f"{TRANSIT}/sign/{AUDIT_KEY}": frozenset(["update"]),
+        f"{TRANSIT}/keys/{AUDIT_KEY}": frozenset(["read"]),
+        HEADS: frozenset(["create", "read", "update"]),
         f"{MOUNT}/data/tenants/{tenant}": frozenset(["read"]),
         **dict.fromkeys([HOLDERS, SEALED, FREEZES], frozenset(["create", "read", "update"])),
     }
@@ -66,7 +74,7 @@ def _reconciler(tenant: str) -> Wanted:
     )
     closed = [f"{MOUNT}/data/{part}/{tenant}/{BINDING}" for part in ("bindings", "credentials")]
     closed += [f"{TRANSIT}/{way}/{key}/sha2-256" for way in ("hmac", "sign")]
-    closed += [f"{TRANSIT}/keys/{key}/config", HOLDERS, SEALED, FREEZES]
+    closed += [f"{TRANSIT}/keys/{key}/config", f"{TRANSIT}/sign/{AUDIT_KEY}", HOLDERS, SEALED, FREEZES, HEADS]
     return {**_forbidden(tenant), **own, **dict.fromkeys(closed, NOTHING)}
 
 
@@ -96,7 +104,8 @@ def _signer(tenant: str) -> Wanted:
 def _foreign() -> Wanted:
     """Return what no tenant's identity may touch, for it is another's or the service's."""
     foreign = f"{STRANGER}.{BINDING}"
-    closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{foreign}", HOLDERS, SEALED, FREEZES]
+    closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{foreign}", f"{TRANSIT}/sign/{AUDIT_KEY}"]
+    closed += [HOLDERS, SEALED, FREEZES, HEADS]
     closed += [f"{TRANSIT}/{way}/{foreign}/sha2-256" for way in ("hmac", "sign")]
     closed += [f"{MOUNT}/data/{part}/{STRANGER}/{BINDING}" for part in ("bindings", "credentials")]
     return dict.fromkeys(closed, NOTHING)

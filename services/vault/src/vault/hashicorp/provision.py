@@ -18,11 +18,12 @@ from hvac.exceptions import InvalidPath, InvalidRequest, VaultError
 from vault.hashicorp import policies
 from vault.hashicorp.kv import MOUNT
 from vault.hashicorp.login import AUDIENCE, RECONCILER, SERVICE, SIGNER, TENANT
-from vault.hashicorp.transit import CANARY_KEY, FINGERPRINT_KEY, TRANSIT
+from vault.hashicorp.transit import AUDIT_KEY, CANARY_KEY, FINGERPRINT_KEY, TRANSIT
 from vault.rules import Rules, rules_of, unknown_codes
 
 LIFE: Final = "300s"
 JWT: Final = "jwt"
+AUDITOR: Final = "strongroom-auditor"  # a policy without a role: give it to a person
 MOUNT_TRIES: Final = 100
 MOUNT_PAUSE_S: Final = 0.1
 OF_ONE_TENANT: Final = re.compile(rf"{TENANT}-[a-z0-9]{{26}}")  # roles and policies of earlier versions
@@ -74,13 +75,16 @@ def provision(client: hvac.Client, login_public_key: str, tenants: Sequence[Tena
     _require_cas(client, say)
     _mount(client, TRANSIT, "transit", {}, say)
     for key in (FINGERPRINT_KEY, CANARY_KEY):
-        _service_key(client, key, say)
+        _service_key(client, key, {"type": "hmac", "key_size": 32}, say)
+    _service_key(client, AUDIT_KEY, {"type": "ed25519"}, say)
     accessor = _jwt(client, login_public_key, say)
     _identity(client, SERVICE.name, policies.service(), say, subject=SERVICE.subject)
     _identity(client, RECONCILER.name, policies.reconciler(), say, subject=RECONCILER.subject)
     _identity(client, TENANT, policies.tenant(accessor), say)
     _identity(client, SIGNER, policies.signer(accessor), say)
     _without_roles_of_one_tenant(client, say)
+    client.sys.create_or_update_policy(AUDITOR, policies.auditor())
+    say(f"policy {AUDITOR}: written, for whoever checks the audit trail")
     for tenant in tenants:
         _register(client, tenant, say)
     _audit(client, say)
@@ -113,14 +117,14 @@ def _require_cas(client: hvac.Client, say: Say) -> None:
     raise VaultError(f"the mount {MOUNT}/ does not become ready")
 
 
-def _service_key(client: hvac.Client, name: str, say: Say) -> None:
+def _service_key(client: hvac.Client, name: str, wanted: dict[str, Any], say: Say) -> None:
     found = _read(client, f"{TRANSIT}/keys/{name}")
     if found is None:
-        client.write_data(f"{TRANSIT}/keys/{name}", data={"type": "hmac", "key_size": 32, "exportable": False})
+        client.write_data(f"{TRANSIT}/keys/{name}", data={**wanted, "exportable": False})
         say(f"key {name}: made")
         return
-    if found["type"] != "hmac" or found["exportable"]:
-        raise VaultError(f"the key {name} is not a hidden hmac key")
+    if found["type"] != wanted["type"] or found["exportable"]:
+        raise VaultError(f"the key {name} is not a hidden {wanted['type']} key")
     say(f"key {name}: there already")
 
 

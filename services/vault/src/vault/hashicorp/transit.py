@@ -25,6 +25,7 @@ from vault.wrapped import SealedSecret
 TRANSIT: Final = "transit"
 FINGERPRINT_KEY: Final = "strongroom-fingerprint"
 CANARY_KEY: Final = "strongroom-canary"
+AUDIT_KEY: Final = "strongroom-audit"
 OAEP: Final = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
 # Without it Transit would sign by PSS, which Bitget refuses.
 RSA_SIGNING: Final = {"signature_algorithm": "pkcs1v15", "prehashed": False}
@@ -147,6 +148,14 @@ class Transit:
             raise Internal("fingerprint_key")
         signatures = _signatures(found, "hmac", len(messages))
         return [base64.b64decode(signature.value).hex() for signature in signatures]
+
+    async def sign_head(self, message: bytes) -> Signature:
+        """Return the ed25519 signature of the audit key; raise Unavailable when Vault does not give one."""
+        body = {"input": base64.b64encode(message).decode()}
+        found = read(await self._http.call(SERVICE, "POST", TRANSIT, "sign", AUDIT_KEY, body=body, pure=True))
+        if found is None:
+            raise Internal("audit_key")
+        return _signature(found.data["signature"], found.request_id)
 
     async def canary(self) -> None:
         """Prove that Vault really works; raise Unavailable otherwise."""
