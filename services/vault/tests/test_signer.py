@@ -225,6 +225,7 @@ async def test_the_audit_tells_who_had_what_signed_and_keeps_no_secret(
     assert told(parts.audit_file.parent) == _lines(parts)
 
 
+@pytest.mark.bar(56)
 async def test_without_a_record_on_disk_nothing_is_signed(
     parts: Any, worker: Actor, wanted: Callable[..., Asked], server: Any
 ) -> None:
