@@ -36,7 +36,7 @@ CASES = {
 def test_each_fault_has_its_own_verdict_with_a_remedy(name: str, driver: Driver) -> None:
     case = CASES[name]
     credential = driver.account(case.like, **case.account) | case.credential
-    answer = driver.bind(credential)
+    answer = driver.bind(credential, wait=30)  # a key that nobody knows is rejected after 28 s
     assert answer.status_code == 201, answer.text
     told = answer.json()
     assert (told["status"], told["reason"], told["stale"]) == (case.status, case.reason, False)
