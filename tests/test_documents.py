@@ -18,6 +18,7 @@ from vault.freezes_servicer import CALLERS as FREEZES_CALLERS
 from vault.rules import DECIDABLE, USUAL
 from vault.servicer import CALLERS as VAULT_CALLERS
 from vault.settings import ProvisionSettings, VaultSettings
+from vault.trail_servicer import CALLERS as TRAIL_CALLERS
 from verifier.enrolment import DEFAULT_ERRORS, KEYS_LIMIT, RULED
 from verifier.findings import TEMPLATES
 from verifier.rights import CLASSIC, OPTIONAL, OPTIONAL_UNIFIED, UNIFIED, UNIFIED_READING
@@ -178,7 +179,7 @@ def test_the_contract_names_every_problem_with_its_status() -> None:
 def test_the_contract_names_who_may_call_each_method() -> None:
     rows = re.findall(r"^\| `(strongroom\.\S+)` \| ([a-z, ]+) \|", document("docs/contract.md"), re.MULTILINE)
     told = {f"/{method}": frozenset(callers.replace(" ", "").split(",")) for method, callers in rows}
-    assert told == {**VAULT_CALLERS, **FREEZES_CALLERS, **VERIFIER_CALLERS}
+    assert told == {**VAULT_CALLERS, **TRAIL_CALLERS, **FREEZES_CALLERS, **VERIFIER_CALLERS}
 
 
 def test_the_contract_names_every_status_reason_and_finding() -> None:

@@ -38,6 +38,8 @@ from strongroom.vault.v1 import binding_store_pb2 as store
 from strongroom.vault.v1 import binding_store_pb2_grpc as store_grpc
 from strongroom.vault.v1 import freezes_pb2 as freezes
 from strongroom.vault.v1 import freezes_pb2_grpc as freezes_grpc
+from strongroom.vault.v1 import trail_pb2 as trail
+from strongroom.vault.v1 import trail_pb2_grpc as trail_grpc
 from strongroom.verifier.v1 import verification_service_pb2 as verification
 from strongroom.verifier.v1 import verification_service_pb2_grpc as verification_grpc
 
@@ -58,6 +60,7 @@ class World:
         self.submitted: list[tuple[str, str, int]] = []
         self.metadata: list[dict[str, Any]] = []
         self.freezes: dict[tuple[str, str], freezes.Freeze] = {}
+        self.trail_asked: list[trail.ReadTrailRequest] = []
         self.lifted: list[str] = []
         self.verdict = True
 
@@ -214,6 +217,36 @@ class FreezesService(freezes_grpc.FreezesServicer):
         return freezes.LiftFreezeResponse()
 
 
+class TrailService(trail_grpc.TrailServicer):
+    """The vault service's trail, in memory: three lines of the tenant, and what was asked."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def ReadTrail(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "trail")
+        self.world.trail_asked.append(request)
+        start = int(request.cursor or 3)
+        entries = [
+            trail.TrailEntry(
+                sequence=10 + number,
+                hash=f"{number:064x}",
+                time=timestamp(NOW + number),
+                action="sign",
+                phase="outcome" if number % 2 else "intent",
+                outcome="done" if number % 2 else "",
+                intent=9 + number if number % 2 else 0,
+                binding_id="b" * 32,
+                service="worker",
+                request_id=tenant,
+                details={"status": "STATUS_CONNECTED"},
+            )
+            for number in range(start, max(0, start - request.limit), -1)
+        ]
+        following = str(start - request.limit) if start > request.limit else ""
+        return trail.ReadTrailResponse(entries=entries, next_cursor=following, looked_back_to=timestamp(NOW))
+
+
 class VerifierService(verification_grpc.VerificationServiceServicer):
     """The verifier's manners, in memory: every key is good while `world.verdict` holds."""
 
@@ -354,6 +387,10 @@ def targets(background: Background, authority: Authority, issuer: TokenIssuer) -
                 (
                     freezes.DESCRIPTOR.services_by_name["Freezes"],
                     lambda server: freezes_grpc.add_FreezesServicer_to_server(FreezesService(world), server),
+                ),
+                (
+                    trail.DESCRIPTOR.services_by_name["Trail"],
+                    lambda server: trail_grpc.add_TrailServicer_to_server(TrailService(world), server),
                 ),
             ],
         ),

@@ -43,6 +43,8 @@ from strongroom.vault.v1 import binding_store_pb2 as pb
 from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreStub
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest
 from strongroom.vault.v1.signer_pb2_grpc import SignerStub
+from strongroom.vault.v1.trail_pb2 import ReadTrailRequest
+from strongroom.vault.v1.trail_pb2_grpc import TrailStub
 from vault.rules import Rules
 
 
@@ -170,6 +172,34 @@ async def test_a_key_is_bound_described_listed_signed_for_and_revoked(
     for secret in (parts.api_key, parts.secret_key, parts.passphrase, headers["ACCESS-SIGN"], token.split(".")[2]):
         for form in (secret, secret.encode().hex(), base64.b64encode(secret.encode()).decode(), quote(secret, safe="")):
             assert form not in said
+
+
+async def test_a_tenant_reads_its_own_trail_and_no_other_scope_caller_or_tenant_does(
+    world: World, connect: Any, tenant: str, request_of: Any, server: Any
+) -> None:
+    gateway, mine = connect("gateway"), bearer(world, tenant, "bindings:write", "audit:read")
+    store, trail = BindingStoreStub(gateway), TrailStub(gateway)
+    name = (await call(store.Bind, request_of(), timeout_s=5, authorization=mine)).binding.id
+    sign = SignRequest(binding_id=name, tenant_id=tenant, requests=[ExchangeRequest(method="POST", path="/x")])
+    with pytest.raises(PolicyRefused):
+        await call(SignerStub(connect("worker")).Sign, sign, timeout_s=5)
+    read = await call(trail.ReadTrail, ReadTrailRequest(limit=10), timeout_s=5, authorization=mine)
+    told = [(one.action, one.phase, one.outcome, one.service, one.rule, one.binding_id) for one in read.entries]
+    assert told == [
+        ("sign", "refused", "", "worker", "path_grammar", name),
+        ("bind", "outcome", "done", "gateway", "", name),
+        ("bind", "intent", "", "gateway", "", name),
+    ]
+    assert read.entries[1].intent == read.entries[2].sequence
+    assert read.entries[2].subject == "local"
+    assert read.next_cursor == ""
+    other = bearer(world, server.tenant(), "audit:read")
+    for binding in ("", name, "f" * 32):
+        asked = ReadTrailRequest(limit=10, binding_id=binding)
+        assert not (await call(trail.ReadTrail, asked, timeout_s=5, authorization=other)).entries
+    for caller, token in ((gateway, bearer(world, tenant, "bindings:read", "admin")), (connect("worker"), mine)):
+        with pytest.raises(PermissionDenied):
+            await call(TrailStub(caller).ReadTrail, ReadTrailRequest(limit=10), timeout_s=5, authorization=token)
 
 
 async def test_a_worker_enrols_and_learns_the_tenants_rules_which_date_every_answer(

@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from gateway import incident_schemas, problems, schemas
+from gateway import incident_schemas, problems, schemas, trail_schemas
 
 _REF: Final = "#/components/schemas/{model}"
 _MODELS: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
@@ -18,6 +18,7 @@ _MODELS: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
     (schemas.Balances, "serialization"),
     (schemas.StatusEvent, "serialization"),
     (schemas.ExchangeGuide, "serialization"),
+    (trail_schemas.AuditPage, "serialization"),
     (incident_schemas.FreezeRequest, "validation"),
     (incident_schemas.Freeze, "serialization"),
     (incident_schemas.FreezeList, "serialization"),

@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from gateway.incidents import Incidents
 from gateway.streams import Streams
+from gateway.trail import Trail
 from gateway.vault_client import VaultClient
 from gateway.verifier_client import VerifierClient
 
@@ -18,6 +19,7 @@ class Services:
 
     vault: VaultClient
     incidents: Incidents
+    trail: Trail
     verifier: VerifierClient
     streams: Streams
     tokens: TokenVerifier

@@ -14,12 +14,13 @@ from common.rpc import server as rpc_server
 from common.rpc.health import Health
 from common.rpc.tls import Identity
 from common.tokens import TokenVerifier
-from strongroom.vault.v1 import binding_store_pb2, freezes_pb2, signer_pb2
+from strongroom.vault.v1 import binding_store_pb2, freezes_pb2, signer_pb2, trail_pb2
 from strongroom.vault.v1.binding_store_pb2_grpc import add_BindingStoreServicer_to_server
 from strongroom.vault.v1.freezes_pb2_grpc import add_FreezesServicer_to_server
 from strongroom.vault.v1.signer_pb2_grpc import add_SignerServicer_to_server
+from strongroom.vault.v1.trail_pb2_grpc import add_TrailServicer_to_server
 
-from vault import freezes_servicer, policy
+from vault import freezes_servicer, policy, trail_servicer
 from vault.actor import Admission
 from vault.audit import AuditLog
 from vault.bindings import Bindings
@@ -33,6 +34,7 @@ from vault.hashicorp.kv import KeyValue, OwnKeyValue
 from vault.hashicorp.login import Logins, signer_role
 from vault.hashicorp.transit import Transit
 from vault.heads import Heads
+from vault.history import History
 from vault.listing import Listing
 from vault.reconcile import Reconciler
 from vault.registry import Registry
@@ -42,6 +44,7 @@ from vault.settings import VaultSettings
 from vault.settlement import Settlements
 from vault.signer import Signer
 from vault.steps import Steps
+from vault.trail_servicer import Trails
 from vault.update import Updates
 
 CANARY_S: Final = 2.0
@@ -99,6 +102,7 @@ class App:
         reading = KeyValue(self._http, signer_role)
         signer = Signer(reading, self._transit, self._audit, policy.load(), freezer=freezer, clock=clock)
         self._oracle = Oracle(signer, admission)
+        self._trails = Trails(History(self._audit), admission)
         self._switches = KillSwitches(freezer, tokens)
         self._settings = settings
 
@@ -138,7 +142,7 @@ class App:
         return rpc_server.build(
             self._settings.listen,
             Identity.of(self._settings),
-            {**CALLERS, **freezes_servicer.CALLERS},
+            {**CALLERS, **freezes_servicer.CALLERS, **trail_servicer.CALLERS},
             self._settings.trust_domain,
             [
                 (
@@ -152,6 +156,10 @@ class App:
                 (
                     freezes_pb2.DESCRIPTOR.services_by_name["Freezes"],
                     lambda server: add_FreezesServicer_to_server(self._switches, server),
+                ),
+                (
+                    trail_pb2.DESCRIPTOR.services_by_name["Trail"],
+                    lambda server: add_TrailServicer_to_server(self._trails, server),
                 ),
             ],
         )

@@ -53,6 +53,11 @@ class AuditLog:
         return self._files.newest.path
 
     @property
+    def written(self) -> tuple[Path, int]:
+        """The file that is written to, and how many bytes of it are on disk for sure."""
+        return self.path, self._files.size
+
+    @property
     def end(self) -> Position:
         """The last line that is on disk."""
         return self._end
