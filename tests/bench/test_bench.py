@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import exchange_log, figures, verify
+from tests.bench import audit_cost, exchange_log, figures, verify
 from tests.bench.accounts import accounts
 from tests.bench.records import PER_SUBJECT, binding_id, record, stored
 
@@ -54,3 +54,13 @@ def test_a_short_run_measures_everything(tmp_path: Path) -> None:
     assert len(rows) == 10
     assert kept["429, and calls above any limit, 1 worker, 3 s"]
     assert kept["their verifications, planned"]
+
+
+async def test_the_cost_of_the_audit_is_measured_beside_a_bare_fsync(tmp_path: Path) -> None:
+    rows = await audit_cost.measure(tmp_path, rounds=1, seconds=0.2)
+    assert [row.what for row in rows] == [
+        "signatures, one call after the other",
+        "signatures, 16 calls at once",
+        "signatures, 16 calls at once of 8 each",
+        "one line written and fsynced, bare",
+    ]
