@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 from common.config import ServiceSettings, Settings
+from common.decidable import DECIDABLE, USUAL_ERRORS
 from gateway.notices import CODES as NOTICES
 from gateway.problems import TYPES
 from gateway.settings import GatewaySettings
 from strongroom.types.v1 import binding_pb2
 from vault.freezes_servicer import CALLERS as FREEZES_CALLERS
-from vault.rules import DECIDABLE, USUAL
 from vault.servicer import CALLERS as VAULT_CALLERS
 from vault.settings import ProvisionSettings, VaultSettings
+from vault.tenants_servicer import CALLERS as TENANTS_CALLERS
 from vault.trail_servicer import CALLERS as TRAIL_CALLERS
-from verifier.enrolment import DEFAULT_ERRORS, KEYS_LIMIT, RULED
+from verifier.enrolment import KEYS_LIMIT
 from verifier.findings import TEMPLATES
 from verifier.rights import CLASSIC, OPTIONAL, OPTIONAL_UNIFIED, UNIFIED, UNIFIED_READING
 from verifier.servicer import CALLERS as VERIFIER_CALLERS
@@ -179,7 +180,7 @@ def test_the_contract_names_every_problem_with_its_status() -> None:
 def test_the_contract_names_who_may_call_each_method() -> None:
     rows = re.findall(r"^\| `(strongroom\.\S+)` \| ([a-z, ]+) \|", document("docs/contract.md"), re.MULTILINE)
     told = {f"/{method}": frozenset(callers.replace(" ", "").split(",")) for method, callers in rows}
-    assert told == {**VAULT_CALLERS, **TRAIL_CALLERS, **FREEZES_CALLERS, **VERIFIER_CALLERS}
+    assert told == {**VAULT_CALLERS, **TENANTS_CALLERS, **TRAIL_CALLERS, **FREEZES_CALLERS, **VERIFIER_CALLERS}
 
 
 def test_the_contract_names_every_status_reason_and_finding() -> None:
@@ -199,10 +200,10 @@ def test_the_contract_names_every_status_reason_and_finding() -> None:
 def test_the_contract_names_the_findings_that_rules_decide_and_what_they_are_without_a_rule() -> None:
     findings = section(document("docs/contract.md"), "## Findings")
     rows = re.findall(r"^\| `(\w+)` \| rules, (\w+) \| (.*) \|$", findings, re.MULTILINE)
-    assert {code for code, _, _ in rows} == DECIDABLE == RULED
+    assert {code for code, _, _ in rows} == DECIDABLE
     milder = {code: TEMPLATES[code].severity.replace("error", "warning") for code in DECIDABLE}
     assert {code: severity for code, severity, _ in rows} == milder
-    assert {code for code, _, tells in rows if "(usually an error)" in tells} == set(USUAL.errors) == DEFAULT_ERRORS
+    assert {code for code, _, tells in rows if "(usually an error)" in tells} == USUAL_ERRORS
 
 
 def test_the_guide_and_the_findings_name_permissions_and_limits_alike() -> None:

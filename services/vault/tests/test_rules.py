@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from common.decidable import DECIDABLE
 from google.protobuf.timestamp_pb2 import Timestamp
 from strongroom.types.v1.binding_pb2 import STATUS_CONNECTED, STATUS_REVOKED, Binding, CredentialInfo, Verdict
 from vault.hashicorp.provision import Tenant, tenants_of
-from vault.rules import DECIDABLE, USUAL, Rules, rules_of
+from vault.rules import USUAL, Rules, rules_of
 
 ID = "a" * 26
 STRICT = Rules(("transfer_enabled", "withdraw_enabled"), 90)
@@ -50,7 +51,10 @@ def test_what_a_tenant_does_not_decide_is_as_usual(tmp_path: Path, rules: object
         (json.dumps(entry(rules={"rotation_days": None})), "rotation_days is a whole number"),
         (json.dumps(entry(rules=None)), "rules have errors and rotation_days"),
         (json.dumps(entry(rules={"error": []})), "rules have errors and rotation_days"),
-        (json.dumps(entry(rule={})), "an id, a name and perhaps rules"),
+        (json.dumps(entry(rule={})), "an id, a name, and perhaps rules"),
+        (json.dumps(entry(quotas={"requests": 1})), "quotas have requests_per_minute"),
+        (json.dumps(entry(quotas={"concurrency": -1})), "concurrency is a whole number"),
+        (json.dumps(entry(quotas={"bindings": True})), "bindings is a whole number"),
         (json.dumps([*entry(), *entry()]), "named twice"),
         ('[{"id": "' + ID + '", "name": "x", "rules": {"errors": [], "errors": []}}]', "duplicate name"),
     ],

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from common.clock import timestamp
+from common.decidable import DECIDABLE
 from common.errors import Unavailable
 from strongroom.types.v1 import binding_pb2 as types
 from strongroom.types.v1.binding_pb2 import (
@@ -18,7 +19,6 @@ from strongroom.types.v1.binding_pb2 import (
 )
 from strongroom.vault.v1.binding_store_pb2 import EnrollResponse
 from verifier import enrolment
-from verifier.enrolment import RULED
 
 OTHER = "u" * 26
 
@@ -95,7 +95,7 @@ async def test_rules_may_tolerate_a_key_that_can_withdraw(bench: Any) -> None:
     assert _severity(verdict, "withdraw_enabled") == SEVERITY_WARNING
 
 
-@pytest.mark.parametrize("code", sorted(RULED))
+@pytest.mark.parametrize("code", sorted(DECIDABLE))
 def test_every_code_that_rules_decide_follows_them(code: str) -> None:
     for mild in (SEVERITY_WARNING, SEVERITY_INFO, SEVERITY_ERROR):
         finding = Finding(code=code, severity=mild)

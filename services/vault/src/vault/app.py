@@ -14,13 +14,14 @@ from common.rpc import server as rpc_server
 from common.rpc.health import Health
 from common.rpc.tls import Identity
 from common.tokens import TokenVerifier
-from strongroom.vault.v1 import binding_store_pb2, freezes_pb2, signer_pb2, trail_pb2
+from strongroom.vault.v1 import binding_store_pb2, freezes_pb2, signer_pb2, tenants_pb2, trail_pb2
 from strongroom.vault.v1.binding_store_pb2_grpc import add_BindingStoreServicer_to_server
 from strongroom.vault.v1.freezes_pb2_grpc import add_FreezesServicer_to_server
 from strongroom.vault.v1.signer_pb2_grpc import add_SignerServicer_to_server
+from strongroom.vault.v1.tenants_pb2_grpc import add_TenantsServicer_to_server
 from strongroom.vault.v1.trail_pb2_grpc import add_TrailServicer_to_server
 
-from vault import freezes_servicer, policy, trail_servicer
+from vault import freezes_servicer, policy, tenants_servicer, trail_servicer
 from vault.actor import Admission
 from vault.audit import AuditLog
 from vault.bindings import Bindings
@@ -44,6 +45,8 @@ from vault.settings import VaultSettings
 from vault.settlement import Settlements
 from vault.signer import Signer
 from vault.steps import Steps
+from vault.tenants import Tenants
+from vault.tenants_servicer import Administration
 from vault.trail_servicer import Trails
 from vault.update import Updates
 
@@ -104,6 +107,8 @@ class App:
         self._oracle = Oracle(signer, admission)
         self._trails = Trails(History(self._audit), admission)
         self._switches = KillSwitches(freezer, tokens)
+        tenants = Tenants(own, self._directory, self._audit, clock)
+        self._administration = Administration(tenants, admission)
         self._settings = settings
 
     async def serve(self, stopping: asyncio.Event) -> None:
@@ -142,7 +147,7 @@ class App:
         return rpc_server.build(
             self._settings.listen,
             Identity.of(self._settings),
-            {**CALLERS, **freezes_servicer.CALLERS, **trail_servicer.CALLERS},
+            {**CALLERS, **freezes_servicer.CALLERS, **tenants_servicer.CALLERS, **trail_servicer.CALLERS},
             self._settings.trust_domain,
             [
                 (
@@ -160,6 +165,10 @@ class App:
                 (
                     trail_pb2.DESCRIPTOR.services_by_name["Trail"],
                     lambda server: add_TrailServicer_to_server(self._trails, server),
+                ),
+                (
+                    tenants_pb2.DESCRIPTOR.services_by_name["Tenants"],
+                    lambda server: add_TenantsServicer_to_server(self._administration, server),
                 ),
             ],
         )

@@ -187,7 +187,7 @@ def _sealed(credential: Credential) -> SealedSecret:
 
 
 def visible(field: str, value: str, least: int, most: int) -> None:
-    """Raise InvalidArgument unless a value is that many visible ASCII characters."""
+    """Raise InvalidArgument unless `value` has `least` to `most` characters, all visible ASCII."""
     if not least <= len(value) <= most or not VISIBLE.fullmatch(value):
         raise _wrong(field, f"Must be {least} to {most} visible ASCII characters without spaces.")
 

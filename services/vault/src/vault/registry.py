@@ -5,17 +5,20 @@ registry holds everywhere after that time, or nothing is done.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from common import logs
 from common.clock import Clock
 from common.errors import PermissionDenied
 
+from vault import quotas
+from vault.quotas import Quotas, quotas_of
 from vault.rules import USUAL, Rules, rules_of
 from vault.store import OwnDocuments
 
+T = TypeVar("T")
 FRESH_S: Final = 1.0
 AHEAD_S: Final = FRESH_S / 2  # who is asked for all the time is read again before anybody has to wait
 CACHED_TENANTS: Final = 4096
@@ -23,9 +26,38 @@ CACHED_TENANTS: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """One tenant as the registry has it."""
+    """One tenant as the registry has it; without rules or quotas of its own the usual ones hold.
 
-    rules: Rules
+    `request_digest` and `created_ms` (0: not known) are of the call that made it.
+    """
+
+    name: str
+    own_rules: Rules | None = None
+    own_quotas: Quotas | None = None
+    disabled: bool = False
+    created_ms: int = 0
+    request_digest: str = ""
+
+    @property
+    def rules(self) -> Rules:
+        """What holds for its bindings."""
+        return self.own_rules or USUAL
+
+    @property
+    def quotas(self) -> Quotas:
+        """How much it may ask."""
+        return self.own_quotas or quotas.USUAL
+
+    def document(self) -> dict[str, Any]:
+        """Return what the registry keeps."""
+        parts = {
+            "rules": self.own_rules.document() if self.own_rules else None,
+            "quotas": self.own_quotas.document() if self.own_quotas else None,
+            "disabled": self.disabled or None,
+            "created_ms": self.created_ms or None,
+            "request_digest": self.request_digest or None,
+        }
+        return {"name": self.name, **{name: part for name, part in parts.items() if part is not None}}
 
 
 class Registry:
@@ -67,17 +99,31 @@ class Registry:
     async def _read(self, tenant: str) -> Registered | None:
         began = self._clock.monotonic()
         document = await self._own.read("tenants", tenant)
-        found = _registered(tenant, document.data) if document and document.data is not None else None
+        found = registered(tenant, document.data) if document and document.data is not None else None
         if len(self._known) >= CACHED_TENANTS:
             self._known.clear()
         self._known[tenant] = (began, found)
         return found
 
 
-def _registered(tenant: str, data: Mapping[str, Any]) -> Registered:
-    """Return a registry document's content; rules that nobody can read count as no decision, and are told."""
+def registered(tenant: str, data: Mapping[str, Any]) -> Registered:
+    """Return a registry document's content; a part that nobody can read counts as no decision, and is told.
+
+    Only what was never disabled, or is enabled again, says nothing about it.
+    """
+    return Registered(
+        name=str(data.get("name", "")),
+        own_rules=_read_or_none(tenant, "rules", data, rules_of),
+        own_quotas=_read_or_none(tenant, "quotas", data, quotas_of),
+        disabled="disabled" in data,
+        created_ms=int(data.get("created_ms", 0)),
+        request_digest=str(data.get("request_digest", "")),
+    )
+
+
+def _read_or_none(tenant: str, name: str, data: Mapping[str, Any], read: Callable[[object], T]) -> T | None:
     try:
-        return Registered(rules_of(data.get("rules", {})))
+        return read(data[name]) if name in data else None
     except ValueError:
-        logs.get().error("tenant_rules_unreadable", tenant=tenant)
-        return Registered(USUAL)
+        logs.get().error(f"tenant_{name}_unreadable", tenant=tenant)
+        return None

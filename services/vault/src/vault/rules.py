@@ -7,27 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
+from common.decidable import DECIDABLE, USUAL_ERRORS
 from strongroom.types.v1.binding_pb2 import STATUS_REVOKED, Binding, TenantRules
 
 ROTATION_DAYS: Final = range(3651)
-# The findings that are an error for one tenant and a remark for another. The others mean the same to everybody.
-DECIDABLE: Final = frozenset(
-    [
-        "withdraw_enabled",
-        "withdraw_without_ip_list",
-        "transfer_enabled",
-        "unneeded_permission",
-        "ip_list_absent",
-        "egress_ip_missing",
-        "ip_list_misuse",
-        "environment_demo",
-        "keys_near_limit",
-        "account_bound_twice",
-        "key_bound_elsewhere",
-        "rotation_due",
-        "unknown_permission",
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +37,7 @@ class Rules:
         return binding
 
 
-USUAL: Final = Rules(("withdraw_enabled", "withdraw_without_ip_list"), 0)
+USUAL: Final = Rules(tuple(sorted(USUAL_ERRORS)), 0)
 
 
 def rules_of(value: object) -> Rules:

@@ -39,7 +39,7 @@ from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreServicer
 from strongroom.vault.v1.signer_pb2 import SignRequest, SignResponse
 from strongroom.vault.v1.signer_pb2_grpc import SignerServicer
 
-from vault.actor import Actor, Admission
+from vault.actor import SIGN, Actor, Admission
 from vault.asked import Asked, asked
 from vault.bindings import Bindings
 from vault.enrolment import Enrolments
@@ -238,5 +238,5 @@ class Oracle(SignerServicer):
 
     async def Sign(self, request: SignRequest, context: ServicerContext) -> SignResponse:
         """Sign exchange requests of one binding."""
-        actor, _ = await self._admission.admit(context, "requests:sign", request.tenant_id)
+        actor, _ = await self._admission.admit(context, SIGN, request.tenant_id)
         return await self._signer.sign(actor, request)

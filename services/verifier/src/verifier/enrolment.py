@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from common.decidable import DECIDABLE, USUAL_ERRORS
 from strongroom.types.v1.binding_pb2 import SEVERITY_ERROR, SEVERITY_WARNING, Finding, Verdict
 from strongroom.vault.v1.binding_store_pb2 import EnrollResponse
 
@@ -14,25 +15,6 @@ from verifier import findings
 
 KEYS_LIMIT: Final = 10  # API keys that Bitget allows for each account
 KEYS_NEAR_LIMIT: Final = 9
-DEFAULT_ERRORS: Final = frozenset(("withdraw_enabled", "withdraw_without_ip_list"))
-# The findings whose severity a tenant's rules decide.
-RULED: Final = frozenset(
-    (
-        "withdraw_enabled",
-        "withdraw_without_ip_list",
-        "transfer_enabled",
-        "unneeded_permission",
-        "ip_list_absent",
-        "egress_ip_missing",
-        "ip_list_misuse",
-        "environment_demo",
-        "keys_near_limit",
-        "account_bound_twice",
-        "key_bound_elsewhere",
-        "rotation_due",
-        "unknown_permission",
-    )
-)
 KEPT: Final = frozenset(("keys_near_limit", "account_bound_twice", "key_bound_elsewhere"))
 
 
@@ -42,14 +24,14 @@ class Enrolment:
 
     keys_bound: int = 0
     found: tuple[Finding, ...] = ()
-    errors: frozenset[str] = DEFAULT_ERRORS
+    errors: frozenset[str] = USUAL_ERRORS
 
     def ruled(self, found: Iterable[Finding]) -> list[Finding]:
         """Return the findings with the severities that the rules give them, the gravest first."""
         return sorted((self._ruled(finding) for finding in found), key=lambda finding: finding.severity)
 
     def _ruled(self, finding: Finding) -> Finding:
-        if finding.code not in RULED:
+        if finding.code not in DECIDABLE:
             return finding
         mild = SEVERITY_WARNING if finding.severity == SEVERITY_ERROR else finding.severity
         judged = Finding()
@@ -60,7 +42,7 @@ class Enrolment:
 
 def told(answer: EnrollResponse) -> Enrolment:
     """Return what the vault service told."""
-    errors = frozenset(answer.rules.errors) & RULED if answer.HasField("rules") else DEFAULT_ERRORS
+    errors = frozenset(answer.rules.errors) & DECIDABLE if answer.HasField("rules") else USUAL_ERRORS
     return Enrolment(answer.keys_bound, tuple(_found(answer)), errors)
 
 
@@ -69,7 +51,7 @@ def remembered(earlier: Verdict) -> Enrolment:
     errors = {finding.code for finding in earlier.findings if finding.severity == SEVERITY_ERROR}
     milder = {finding.code for finding in earlier.findings} - errors
     kept = tuple(finding for finding in earlier.findings if finding.code in KEPT)
-    return Enrolment(earlier.account.keys_bound, kept, frozenset(errors & RULED | DEFAULT_ERRORS - milder))
+    return Enrolment(earlier.account.keys_bound, kept, frozenset(errors & DECIDABLE | USUAL_ERRORS - milder))
 
 
 def _found(answer: EnrollResponse) -> Iterator[Finding]:

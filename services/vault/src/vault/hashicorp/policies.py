@@ -98,7 +98,7 @@ def service() -> str:
             f"{TRANSIT}/sign/{AUDIT_KEY}": {"capabilities": ["update"]},
             f"{TRANSIT}/keys/{AUDIT_KEY}": {"capabilities": ["read"]},
             f"{MOUNT}/data/heads/*": {"capabilities": ["create", "read", "update"]},
-            f"{MOUNT}/data/tenants/*": {"capabilities": ["read"]},
+            f"{MOUNT}/data/tenants/*": {"capabilities": ["create", "read", "update"]},
             f"{MOUNT}/data/holders/*": {"capabilities": ["create", "read", "update"]},
             f"{MOUNT}/data/sealed/*": {"capabilities": ["create", "read", "update"]},
             f"{MOUNT}/data/freezes/*": {"capabilities": ["create", "read", "update"]},

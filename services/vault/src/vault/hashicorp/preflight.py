@@ -58,7 +58,7 @@ def _service(tenant: str) -> Wanted:
         f"{TRANSIT}/sign/{AUDIT_KEY}": frozenset(["update"]),
         f"{TRANSIT}/keys/{AUDIT_KEY}": frozenset(["read"]),
         HEADS: frozenset(["create", "read", "update"]),
-        f"{MOUNT}/data/tenants/{tenant}": frozenset(["read"]),
+        f"{MOUNT}/data/tenants/{tenant}": frozenset(["create", "read", "update"]),
         **dict.fromkeys([HOLDERS, SEALED, FREEZES], frozenset(["create", "read", "update"])),
     }
     closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{key}/config"]
@@ -74,7 +74,8 @@ def _reconciler(tenant: str) -> Wanted:
     )
     closed = [f"{MOUNT}/data/{part}/{tenant}/{BINDING}" for part in ("bindings", "credentials")]
     closed += [f"{TRANSIT}/{way}/{key}/sha2-256" for way in ("hmac", "sign")]
-    closed += [f"{TRANSIT}/keys/{key}/config", f"{TRANSIT}/sign/{AUDIT_KEY}", HOLDERS, SEALED, FREEZES, HEADS]
+    closed += [f"{TRANSIT}/keys/{key}/config", f"{TRANSIT}/sign/{AUDIT_KEY}", f"{MOUNT}/data/tenants/{tenant}"]
+    closed += [HOLDERS, SEALED, FREEZES, HEADS]
     return {**_forbidden(tenant), **own, **dict.fromkeys(closed, NOTHING)}
 
 
@@ -105,7 +106,7 @@ def _foreign() -> Wanted:
     """Return what no tenant's identity may touch, for it is another's or the service's."""
     foreign = f"{STRANGER}.{BINDING}"
     closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{foreign}", f"{TRANSIT}/sign/{AUDIT_KEY}"]
-    closed += [HOLDERS, SEALED, FREEZES, HEADS]
+    closed += [f"{MOUNT}/data/tenants/{SOMEBODY}", HOLDERS, SEALED, FREEZES, HEADS]
     closed += [f"{TRANSIT}/{way}/{foreign}/sha2-256" for way in ("hmac", "sign")]
     closed += [f"{MOUNT}/data/{part}/{STRANGER}/{BINDING}" for part in ("bindings", "credentials")]
     return dict.fromkeys(closed, NOTHING)

@@ -6,8 +6,8 @@ a tenant's documents or keys.
 
 import re
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,8 @@ from vault.hashicorp import policies
 from vault.hashicorp.kv import MOUNT
 from vault.hashicorp.login import AUDIENCE, RECONCILER, SERVICE, SIGNER, TENANT
 from vault.hashicorp.transit import AUDIT_KEY, CANARY_KEY, FINGERPRINT_KEY, TRANSIT
+from vault.quotas import Quotas, quotas_of
+from vault.registry import registered
 from vault.rules import Rules, rules_of, unknown_codes
 
 LIFE: Final = "300s"
@@ -32,19 +34,21 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """One tenant of the registry; without rules of its own the usual ones hold."""
+    """One tenant of the file; without rules or quotas of its own the usual ones hold."""
 
     id: str
     name: str
     rules: Rules | None = None
+    quotas: Quotas | None = None
 
-    def document(self) -> dict[str, Any]:
-        """Return what the registry keeps of it."""
-        return {"name": self.name, **({"rules": self.rules.document()} if self.rules else {})}
+    def document(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the registry keeps of it: what the file says, and of what was `found` the rest."""
+        there = registered(self.id, found)
+        return replace(there, name=self.name, own_rules=self.rules, own_quotas=self.quotas).document()
 
 
 def tenants_of(path: Path) -> list[Tenant]:
-    """Read `[{"id", "name", "rules"?}]`; raise ValueError or InvalidArgument for anything else."""
+    """Read `[{"id", "name", "rules"?, "quotas"?}]`; raise ValueError or InvalidArgument for anything else."""
     entries = strict_json.loads(path.read_bytes())
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError("a list of tenants is expected")
@@ -55,18 +59,18 @@ def tenants_of(path: Path) -> list[Tenant]:
 
 
 def _tenant(entry: dict[str, Any]) -> Tenant:
-    if not {"id", "name"} <= entry.keys() <= {"id", "name", "rules"} or not isinstance(entry["name"], str):
-        raise ValueError("each tenant has an id, a name and perhaps rules")
+    known = {"id", "name", "rules", "quotas"}
+    if not {"id", "name"} <= entry.keys() <= known or not isinstance(entry["name"], str):
+        raise ValueError("each tenant has an id, a name, and perhaps rules and quotas")
     name = ids.tenant_id(str(entry["id"]))
-    if "rules" not in entry:
-        return Tenant(name, entry["name"])
     try:
-        rules = rules_of(entry["rules"])
+        rules = rules_of(entry["rules"]) if "rules" in entry else None
+        quotas = quotas_of(entry["quotas"]) if "quotas" in entry else None
     except ValueError as error:
         raise ValueError(f"tenant {name}: {error}") from None
-    if unknown := unknown_codes(rules):
+    if unknown := unknown_codes(rules) if rules else []:
         raise ValueError(f"tenant {name}: rules cannot decide {', '.join(unknown)}")
-    return Tenant(name, entry["name"], rules)
+    return Tenant(name, entry["name"], rules, quotas)
 
 
 def provision(client: hvac.Client, login_public_key: str, tenants: Sequence[Tenant], say: Say) -> None:
@@ -170,11 +174,11 @@ def _without_roles_of_one_tenant(client: hvac.Client, say: Say) -> None:
 def _register(client: hvac.Client, tenant: Tenant, say: Say) -> None:
     path = f"{MOUNT}/data/tenants/{tenant.id}"
     found = _read(client, path) or {"data": None, "metadata": {"version": 0}}
-    if found["data"] == tenant.document():
+    wanted = tenant.document(found["data"] or {})
+    if found["data"] == wanted:
         say(f"tenant {tenant.id}: registered already")
         return
-    cas = found["metadata"]["version"]
-    client.write_data(path, data={"data": tenant.document(), "options": {"cas": cas}})
+    client.write_data(path, data={"data": wanted, "options": {"cas": found["metadata"]["version"]}})
     say(f"tenant {tenant.id}: registered")
 
 
