@@ -132,8 +132,8 @@ async def test_without_vault_heads_come_late_files_still_end_and_actions_go_on(
     assert made.audit.end.sequence == 2
     await made.audit.append({"text": "x" * 1000})
     await made.heads.round()
-    assert len(trail.files_of(made.folder)) == 2
     await made.audit.append({"n": 2})
+    assert len(trail.files_of(made.folder)) == 2
     proxy.arm("")
     login_clock.ahead += 2  # a failed login is tried again after a second
     await made.minute()
@@ -156,6 +156,9 @@ async def test_a_frozen_vault_holds_up_no_line(server: Any, start: Any, make: An
     assert not making.done()
     making.cancel()
     await asyncio.gather(making, return_exceptions=True)
+    proxy.arm("silence after", part="sign/strongroom-audit")
+    await asyncio.wait_for(made.heads.close(), 20)  # the silence lasts longer
+    assert made.audit.end.sequence == 52
 
 
 @pytest.mark.bar(57)

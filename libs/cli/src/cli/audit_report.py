@@ -9,7 +9,7 @@ from common.trail_check import Line
 
 from cli.processes import LaunchError
 
-COLUMNS = (("time", 24), ("action", 10), ("outcome", 16), ("who", 28), ("what", 44), ("vault_request", 36))
+COLUMNS = (("time", 24), ("action", 10), ("outcome", 16), ("who", 28), ("what", 44), ("tenant / binding", 61))
 NO_OUTCOME = "unknown"  # the process ended in between, or its disk was full: the action may have been done
 
 
@@ -66,7 +66,7 @@ def moment(text: str) -> str:
 
 def heading() -> str:
     """Return the first line of the table."""
-    return "  ".join(name.upper().ljust(width) for name, width in COLUMNS) + "  TENANT / BINDING"
+    return "  ".join(name.upper().ljust(width) for name, width in COLUMNS) + "  VAULT REQUEST"
 
 
 def shown(row: Mapping[str, Any]) -> str:
@@ -79,10 +79,9 @@ def shown(row: Mapping[str, Any]) -> str:
         "outcome": row["outcome"],
         "who": " ".join([str(row.get("service", "")), *dict.fromkeys(caller)]),
         "what": _what(row),
-        "vault_request": requests,
+        "tenant / binding": f"{row.get('tenant', '')} / {row.get('binding', '')}",
     }
-    line = "  ".join(str(cells[name]).ljust(width) for name, width in COLUMNS)
-    line += f"  {row.get('tenant', '')} / {row.get('binding', '')}"
+    line = "  ".join(str(cells[name]).ljust(width) for name, width in COLUMNS) + f"  {requests}"
     return "".join(one if one.isprintable() else "?" for one in line)
 
 

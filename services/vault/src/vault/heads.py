@@ -5,6 +5,7 @@ with the files before anything is written anew.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable
 from typing import Any, Final, TypeVar
 
@@ -18,6 +19,7 @@ from vault.store import HeadKey, OwnDocuments, put_own, unavailable
 
 T = TypeVar("T")
 PERIOD_S: Final = 60.0
+CLOSE_S: Final = 2.0  # a process has to end; the next one makes up for it
 LIMIT_S: Final = 5.0  # of each of its steps; the next head comes anyway
 
 
@@ -56,10 +58,15 @@ class Heads:
         if self._audit.turn_due:
             await self._make(last=True)
         elif self._clock.monotonic() >= self._tried_at + PERIOD_S:
-            await self.close()
+            await self._renew()
 
     async def close(self) -> None:
-        """Make a head if anything was written since the last one."""
+        """Make the last head of this process, if anything was written since the one before and Vault answers soon."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await self._renew()
+
+    async def _renew(self) -> None:
         if self._audit.end.sequence > self._head.sequence:
             await self._make(last=False)
 
