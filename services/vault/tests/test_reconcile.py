@@ -1,5 +1,6 @@
 """What the reconciler finishes, what it sweeps, and what it leaves alone."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -105,6 +106,10 @@ async def test_a_dead_claim_is_released_and_a_living_one_kept(
     assert (await parts.documents.read(actor.tenant, "fp", fingerprint)).data["binding_id"] == ""
     _, living = await parts.keys.keyed([b"", alive.fingerprint_text()])
     assert (await parts.documents.read(actor.tenant, "fp", living)).data["binding_id"] == alive.binding_id
+    lines = [json.loads(line) for line in parts.audit_file.read_text().splitlines()]
+    released = [(line["binding"], line["phase"], line["service"]) for line in lines if line["action"] == "release"]
+    assert released[0] == (dead.binding_id, "intent", "vault")
+    assert {name for name, _, _ in released} == {dead.binding_id}
     assert (await parts.bindings.bind(actor, wanted(api_key=dead.api_key.reveal())))[1]
 
 

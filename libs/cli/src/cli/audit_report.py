@@ -10,6 +10,7 @@ from common.trail_check import Line
 from cli.processes import LaunchError
 
 COLUMNS = (("time", 24), ("action", 10), ("outcome", 16), ("who", 28), ("what", 44), ("tenant / binding", 61))
+FACTS = ("rule", "status", "revision", "credential_version", "fields", "changed", "kind", "freeze", "reason")
 NO_OUTCOME = "unknown"  # the process ended in between, or its disk was full: the action may have been done
 
 
@@ -88,5 +89,5 @@ def shown(row: Mapping[str, Any]) -> str:
 def _what(row: Mapping[str, Any]) -> str:
     if "path" in row:
         return f"{row.get('method', '')} {row['path']}"
-    told = [f"{name}={row[name]}" for name in ("rule", "status", "revision", "kind", "reason") if name in row]
+    told = [f"{name}={row[name]}" for name in FACTS if name in row]
     return " ".join(told)

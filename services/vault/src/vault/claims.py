@@ -44,14 +44,18 @@ class Claims:
         if found and found.data and found.data["binding_id"] == binding_id:
             await put(self._documents, tenant, "fp", fingerprint, FREE, cas=found.version)
 
-    async def release_dead(self, tenant: str, fingerprint: str, older_than_s: float) -> bool:
-        """Free a claim whose binding is revoked, or never came to be within `older_than_s`; return whether it did."""
+    async def dead(self, tenant: str, fingerprint: str, older_than_s: float) -> tuple[str, int] | None:
+        """Return (binding, version) of a claim whose binding is revoked, or never came to be within `older_than_s`."""
         found = await self._documents.read(tenant, "fp", fingerprint)
         if found is None or not found.data or not found.data["binding_id"]:
-            return False
+            return None
         if await self._holder(tenant, fingerprint, found.data, older_than_s):
-            return False
-        return await put(self._documents, tenant, "fp", fingerprint, FREE, cas=found.version) is not None
+            return None
+        return str(found.data["binding_id"]), found.version
+
+    async def free(self, tenant: str, fingerprint: str, version: int) -> bool:
+        """Free a claim that still has this version; return whether it did."""
+        return await put(self._documents, tenant, "fp", fingerprint, FREE, cas=version) is not None
 
     async def release(self, tenant: str, fingerprint: str, binding_id: str) -> None:
         """Free the claim of a key that a binding has left. The record is read last: it may have claimed it again."""

@@ -156,5 +156,12 @@ class Reconciler:
         logs.get().info("orphan_swept", tenant=tenant, binding=name)
 
     async def _claim(self, tenant: str, fingerprint: str) -> None:
-        if await self._bindings.claims.release_dead(tenant, fingerprint, ORPHAN_AGE_S):
+        claims = self._bindings.claims
+        dead = await claims.dead(tenant, fingerprint, ORPHAN_AGE_S)
+        if dead is None:
+            return
+        name, version = dead
+        async with self._audit.action(Actor(tenant, "vault"), "release", name):
+            freed = await claims.free(tenant, fingerprint, version)
+        if freed:
             logs.get().info("dead_claim_released", tenant=tenant)

@@ -22,7 +22,10 @@ TEXTS: Final = (
     *("request_digest", "request_id", "vault_request_id"),
 )
 # Facts that an action adds; what an operator wrote for operators is not among them.
-DETAILS: Final = ("status", "from_status", "revision", "kind", "credential_version", "clock_offset_ms", "freeze")
+DETAILS: Final = (
+    *("status", "from_status", "revision", "kind", "credential_version", "clock_offset_ms"),
+    *("freeze", "fields", "changed"),
+)
 
 
 class Trails(TrailServicer):
