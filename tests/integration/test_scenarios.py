@@ -11,7 +11,8 @@ from cli.processes import free_port
 from cli.settings import LaunchSettings
 from cli.stack import Stack, embedded
 from simulator import scenarios
-from simulator.endpoints import ENDPOINTS, Public
+from simulator.calls import Public
+from simulator.endpoints import ENDPOINTS
 from simulator.scenarios import Scenario
 from verifier.bitget import limits
 

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from simulator import Account, Exchange, Setup, build_app, config
-from simulator.endpoints import Table
+from simulator.calls import Table
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "vectors.json").read_text(encoding="utf-8"))
 NOW = 1_700_000_000_000
@@ -53,6 +53,20 @@ class Caller:
         return await self._http.get(
             target, headers={name: value for name, value in merged.items() if value is not None}
         )
+
+    async def post(self, target: str, body: Any = None) -> httpx.Response:
+        sent = json.dumps({} if body is None else body)
+        headers = {**self.headers("POST", target, sent), "Content-Type": "application/json"}
+        return await self._http.post(target, headers=headers, content=sent)
+
+    async def ask(self, target: str, body: Any = None) -> Any:
+        """Return the data of a GET, or of a POST with `body`; fails when it is refused."""
+        reply = (await (self.call(target) if body is None else self.post(target, body))).json()
+        assert reply["code"] == "00000", reply
+        return reply["data"]
+
+    async def refusal(self, target: str, body: Any) -> str:
+        return str((await self.post(target, body)).json()["code"])
 
     async def code(self, target: str, changed: dict[str, str | None] | None = None) -> str:
         return str((await self.call(target, changed)).json()["code"])

@@ -7,8 +7,7 @@ import httpx
 import pytest
 from simulator import Account, Exchange, build_app
 from simulator.accounts import Scope
-from simulator.endpoints import MANAGE_READ, Private
-from simulator.replies import Call
+from simulator.calls import MANAGE_READ, Call, Private
 
 INFO, ASSETS = "/api/v3/account/info", "/api/v3/account/assets"
 CLASSIC_INFO, FUTURES = "/api/v2/spot/account/info", "/api/v2/mix/account/accounts?productType=USDT-FUTURES"

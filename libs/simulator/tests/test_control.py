@@ -1,5 +1,6 @@
 """The control port, and what a change does to the next request."""
 
+import base64
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -190,3 +191,31 @@ async def test_calls_around_the_turn_of_a_second_are_within_the_limit_and_seen(s
     codes += [await caller.code(INFO) for _ in range(4)]
     assert codes == ["00000"] * 8
     assert (await control.get("/stats")).json()["limits"]["over_in_a_sliding_second"] == 3
+
+
+async def test_requests_are_counted_by_method_and_path_and_their_bodies_kept_byte_for_byte(sides: Sides) -> None:
+    caller, control, _ = sides
+    await caller.call(INFO + "?a=1")
+    await caller.call(INFO)
+    await caller.post("/api/v3/account/nothing", {"text": "日本"})
+    assert (await control.get("/stats")).json()["arrived"] == {f"GET {INFO}": 2, "POST /api/v3/account/nothing": 1}
+    last = (await control.get("/requests")).json()["requests"][-1]
+    assert base64.b64decode(last["body_base64"]) == b'{"text": "\\u65e5\\u672c"}'
+    assert (await control.delete("/stats")).status_code == 204
+    assert (await control.get("/stats")).json()["arrived"] == {}
+
+
+async def test_balances_that_are_written_stand_whatever_was_traded_before(serve: Serve, make_account: Make) -> None:
+    account = make_account(mode="classic", balances={"spot": {"USDT": "1000"}})
+    exchange, caller = serve(account)
+    order = {"symbol": "BTCUSDT", "side": "buy", "orderType": "market", "size": "650"}
+    await caller.ask("/api/v2/spot/trade/place-order", order)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(build_control(exchange)), base_url="http://c"
+    ) as control:
+        shown = (await control.get(f"/accounts/{account.api_key}")).json()
+        assert shown["balances"]["spot"]["BTC"]["available"] == "0.009990000"
+        again = (await control.put(f"/accounts/{account.api_key}", json={"balances": shown["balances"]})).json()
+    assert again == shown
+    rows = await caller.ask("/api/v2/spot/account/assets")
+    assert {row["coin"]: row["available"] for row in rows} == {"USDT": "350", "BTC": "0.00999"}

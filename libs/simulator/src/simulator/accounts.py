@@ -45,6 +45,7 @@ class Holding:
 
 
 Wallet = Mapping[str, Holding]
+NOTHING: Final = Holding(Decimal(0), Decimal(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,15 @@ class Account:
     @property
     def classic(self) -> bool:
         return self.mode == "classic"
+
+    def pool(self) -> dict[str, Holding]:
+        """Return spot and futures money as one, as a unified account has it; non-zero coins only."""
+        pool = {coin: held for coin, held in self.spot.items() if held.total}
+        for coin, held in self.futures.items():
+            if held.total:
+                base = pool.get(coin, NOTHING)
+                pool[coin] = Holding(base.available + held.available, base.frozen + held.frozen)
+        return pool
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from starlette.types import Receive, Scope, Send
 
 from simulator import checks
 from simulator.accounts import Account
+from simulator.calls import Call, Inquiry, Moment, Private, Public, Table
 from simulator.codes import OK, TEXTS, Refusal
-from simulator.endpoints import ENDPOINTS, Moment, Private, Public, Table
+from simulator.endpoints import ENDPOINTS
 from simulator.exchange import LOGGED_BODY, Exchange, Seen
 from simulator.faults import NONSENSE, Fault, Weather
-from simulator.replies import Call
 from simulator.request import CONTENT_TYPE, KEY, PASSPHRASE, SIGN, Reply, Request, from_scope, parameters, read_body
 
 RESET_EXTENSION: Final = "simulator.reset"
@@ -85,7 +85,7 @@ class App:
         if isinstance(endpoint, Public):
             left = limits.remaining(request.peer, path, endpoint.rate, self._exchange.clock())
             _check_rate(left)
-            return _success("msg", endpoint.reply(told), told, left)
+            return _success("msg", endpoint.reply(Inquiry(self._exchange, parameters(request.query), told)), told, left)
         if account is not None and self._exchange.fresh(account):
             account = None
         known = checks.authenticate(account, request, now_ms, unified_api=path.startswith("/api/v3/"))
@@ -93,7 +93,9 @@ class App:
         _check_rate(left)
         if endpoint.scope is not None and not endpoint.scope.granted(known):
             raise Refusal("40014", endpoint.scope.words)
-        data = endpoint.reply(Call(self._exchange, known, parameters(request.query), request.body))
+        data = endpoint.reply(
+            Call(self._exchange, self._exchange.usable(known), parameters(request.query), request.body)
+        )
         word = "msg" if path.startswith("/api/v3/") else known.style.success
         return _success(word, data, told, left)
 
@@ -117,6 +119,7 @@ class App:
         exchange = self._exchange
         exchange.received += 1
         exchange.codes[code] += 1
+        exchange.count(request.method, request.path)
         exchange.log.append(
             Seen(
                 number=exchange.received,

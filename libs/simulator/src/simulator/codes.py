@@ -15,6 +15,7 @@ _OF_CALLS: Final = {
     "40011": "ACCESS_PASSPHRASE cannot be empty",
     "40012": "apikey/password is incorrect",
     "40014": "Incorrect permissions, need {} permissions",
+    "40017": "Parameter verification failed {}",
     "40018": "Invalid IP, current request ip {}",
     "40019": "Parameter {} cannot be empty",
     "40020": "Parameter {} error",
@@ -29,6 +30,45 @@ _OF_CALLS: Final = {
     "405": "Request method is not supported",
     "413": "Request body is too large",
     "429": "Too Many Requests",
+}
+
+# What it refuses an order or a transfer for: v2 has codes of its own for spot and futures, v3 one list for all.
+_OF_TRADES: Final = {
+    "22001": "No order to cancel",
+    "22002": "No position to close",
+    "25100": "Trading pair {} does not exist",
+    "25107": "There is currently a position, please close the position",
+    "25200": "{} validation error",
+    "25202": "Insufficient balance",
+    "25203": "Insufficient margin",
+    "25204": "Order does not exist",
+    "25207": "{} trading quantity cannot be less than the minimum",
+    "25212": "Duplicate clientOid",
+    "25223": "Exceeds Max. leverage",
+    "25227": "No position available to close",
+    "25231": "Close quantity cannot exceed the held position quantity",
+    "25236": "Incorrect position open type",
+    "25241": "Bulk orders cannot exceed the corresponding maximum order value.",
+    "25244": "Price should be a multiple of {}",
+    "25610": "Order amount does not meet precision requirements",
+    "40109": "The data of the order cannot be found, please confirm the order number",
+    "40306": "Batch processing orders can only process up to {}",
+    "40757": "Not enough position is available",
+    "40762": "The order amount exceeds the balance",
+    "40768": "Order does not exist",
+    "40774": "The order type for unilateral position must also be the unilateral position type.",
+    "40786": "Duplicate clientOid",
+    "40797": "Exceeded the maximum settable leverage",
+    "40808": "Parameter verification exception {}",
+    "40920": "Position or order exists, the position mode cannot be switched",
+    "43001": "The order does not exist",
+    "43011": "The parameter does not meet the specification {}",
+    "43012": "Insufficient balance",
+    "43114": "Withdrawal is less than the minimum withdrawal count {}",
+    "43117": "Exceeds the maximum amount that can be transferred",
+    "43118": "clientOrderId duplicate",
+    "45110": "less than the minimum amount {}",
+    "45117": "Currently holding positions or orders, the margin mode cannot be adjusted",
 }
 
 # What the exchange refuses an account for, however good its key is (docs/bitget.md 3.2), by a name to say it with.
@@ -69,7 +109,12 @@ ELITE_TRADER: Final = "elite_trader"  # works on v3; a v2 call is answered 40731
 _STATUSES: Final = {"40404": 404, "405": 405, "413": 413, "429": 429}
 
 
-TEXTS: Final = {**_OF_CALLS, **dict(STATES.values()), "40731": "The product does not support copy trading"}
+TEXTS: Final = {
+    **_OF_CALLS,
+    **_OF_TRADES,
+    **dict(STATES.values()),
+    "40731": "The product does not support copy trading",
+}
 
 
 class Refusal(Exception):

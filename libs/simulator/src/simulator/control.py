@@ -1,6 +1,7 @@
 """The control port: change accounts, faults and limits, and read the log, while the exchange runs. For loopback
 only; it has no authentication, and it shows credentials only where a caller asks for them."""
 
+import base64
 import json
 from dataclasses import asdict
 from typing import Any, Final
@@ -54,16 +55,16 @@ class _Control:
         return JSONResponse({"status": "ok"})
 
     async def list_accounts(self, request: Request) -> Response:
-        shown = [_shown(account, request) for account in self._exchange.accounts.values()]
+        shown = [self._shown(account, request) for account in self._exchange.accounts.values()]
         return JSONResponse({"accounts": shown})
 
     async def read_account(self, request: Request) -> Response:
         account = self._exchange.accounts.get(request.path_params["api_key"])
-        return _missing() if account is None else JSONResponse(_shown(account, request))
+        return _missing() if account is None else JSONResponse(self._shown(account, request))
 
     async def write_account(self, request: Request) -> Response:
         """Create a key, or change the given fields of a known one; a new secret replaces the old one whatever its
-        kind."""
+        kind. Given balances are what the user owns from now on, whatever has moved before."""
         api_key = request.path_params["api_key"]
         given = await _object(request)
         if given.get("api_key", api_key) != api_key:
@@ -72,7 +73,12 @@ class _Control:
         given = {name: value for name, value in given.items() if value != HIDDEN}
         account = config.account({**_base(known, given), **given, "api_key": api_key})
         self._exchange.accounts[api_key] = account
-        return JSONResponse(_shown(account, request), status_code=200 if known else 201)
+        if "balances" in given:
+            self._exchange.book(account.uid).moved.clear()
+        return JSONResponse(self._shown(account, request), status_code=200 if known else 201)
+
+    def _shown(self, account: Account, request: Request) -> dict[str, Any]:
+        return _shown(self._exchange.owned(account), request)
 
     async def delete_account(self, request: Request) -> Response:
         account = self._exchange.remove(request.path_params["api_key"])
@@ -104,15 +110,22 @@ class _Control:
         return answer
 
     async def read_stats(self, _: Request) -> Response:
-        """Return how many requests came, what they were answered, and how often a limit was met."""
+        """Return how many requests came, in all and for each method and path, what they were answered, and how often a
+        limit was met."""
         exchange = self._exchange
         return JSONResponse(
-            {"received": exchange.received, "codes": dict(exchange.codes), "limits": exchange.limits.watched()}
+            {
+                "received": exchange.received,
+                "arrived": dict(exchange.arrived),
+                "codes": dict(exchange.codes),
+                "limits": exchange.limits.watched(),
+            }
         )
 
     async def delete_stats(self, _: Request) -> Response:
         """Count from now on."""
         self._exchange.codes.clear()
+        self._exchange.arrived.clear()
         self._exchange.limits.forget()
         return Response(status_code=204)
 
@@ -167,6 +180,7 @@ def _entry(seen: Seen, request: Request) -> dict[str, Any]:
             [name, value if open_headers or name not in _SECRET_HEADERS else HIDDEN] for name, value in headers
         ],
         "body": seen.body.decode("utf-8", "backslashreplace"),
+        "body_base64": base64.b64encode(seen.body).decode(),
         "status": seen.status,
         "code": seen.code,
     }

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Protocol
 
+from simulator import funds
 from simulator.accounts import Account
+from simulator.book import Book
 from simulator.clock import Clock, now_ms
 from simulator.faults import Fault, Faults
 from simulator.limits import Limits
 
 LOG_SIZE = 1000
+FIRST_ID = 1_300_000_000_000_000_000
 LOGGED_BODY = 16 * 1024  # bytes kept of each body, so that the log is bounded too
 
 DEFAULT_PRICES = {"USDT": Decimal(1), "USDC": Decimal(1), "BTC": Decimal(65000), "ETH": Decimal(3200)}
@@ -80,9 +83,12 @@ class Exchange:
         self.reset()
 
     def reset(self) -> None:
-        """Return to the state at the start: accounts, faults, limits and an empty log."""
+        """Return to the state at the start: accounts, orders, faults, limits and an empty log."""
         self.accounts: dict[str, Account] = {account.api_key: account for account in self._setup.accounts}
         self.lives: dict[str, Life] = {}
+        self.books: dict[str, Book] = {}
+        self.arrived: Counter[str] = Counter()
+        self._ids = FIRST_ID
         self.faults.replace([replace(fault) for fault in self._setup.faults], self.clock())
         self.limits.enforced = self._setup.limits_enforced
         self.limits.clear()
@@ -103,6 +109,31 @@ class Exchange:
         """Tell whether the key was made so shortly ago that the exchange does not know it yet."""
         life = self.lives.get(account.api_key, Life(self.clock()))
         return life.calls <= account.fresh_calls or (self.clock() - life.first_ms) / 1000 < account.fresh_for
+
+    def count(self, method: str, path: bytes) -> None:
+        """Count one request by its method and path, which is cut; of paths without end only the first ones."""
+        name = f"{method} {path.decode('latin-1')[:200]}"
+        if name in self.arrived or len(self.arrived) < LOG_SIZE:
+            self.arrived[name] += 1
+
+    def book(self, uid: str) -> Book:
+        """Return what a user has done here, from now on if nothing yet."""
+        return self.books.setdefault(uid, Book())
+
+    def usable(self, account: Account) -> Account:
+        """Return an account with its money as it is now."""
+        book = self.books.get(account.uid)
+        return account if book is None else funds.usable(account, book)
+
+    def owned(self, account: Account) -> Account:
+        """Return an account with what has moved, as its configuration would have it."""
+        book = self.books.get(account.uid)
+        return account if book is None else funds.owned(account, book)
+
+    def next_id(self) -> str:
+        """Return a number that no order, fill or transfer had."""
+        self._ids += 1
+        return str(self._ids)
 
     def remove(self, api_key: str) -> Account | None:
         """Forget a key and its life; return what it was."""

@@ -2,43 +2,22 @@
 style picks between spellings where the sources differ. Reads only: nothing here changes an account."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from simulator.accounts import Account, Holding, Wallet
+from simulator.accounts import NOTHING, Account, Holding, Wallet
+from simulator.amounts import ZERO, plain
+from simulator.calls import ANY_READ, FUTURES_READ, MANAGE_READ, SPOT_READ, TRADE_READ, Call, Private, Table
 from simulator.codes import Refusal
-from simulator.exchange import Exchange
+from simulator.market import CATEGORIES
 
 REGISTERED_MS: Final = "1672531200000"
-CATEGORIES: Final = frozenset(("SPOT", "MARGIN", "USDT-FUTURES", "USDC-FUTURES", "COIN-FUTURES"))
 MARGIN_COINS: Final = {"USDT-FUTURES": "USDT", "USDC-FUTURES": "USDC", "COIN-FUTURES": ""}
-ZERO: Final = Decimal(0)
-NOTHING: Final = Holding(ZERO, ZERO)
 
 _IDLE: Final = (  # fields of a futures account that holds no position
     *("crossedRiskRate", "unrealizedPL", "crossedUnrealizedPL", "isolatedUnrealizedPL"),
     *("crossedMargin", "isolatedMargin", "unionMm", "coupon"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """An authenticated, permitted call: what a reply is made from."""
-
-    exchange: Exchange
-    account: Account
-    params: Mapping[str, str]
-    body: bytes = b""
-
-    def chosen(self, name: str, options: frozenset[str]) -> str:
-        """Return a required parameter in upper case; 40019 when missing, 40020 when it is none of the options."""
-        value = self.params.get(name, "").upper()
-        if not value:
-            raise Refusal("40019", name)
-        if value not in options:
-            raise Refusal("40020", name)
-        return value
 
 
 def unified_info(call: Call) -> dict[str, Any]:
@@ -62,15 +41,15 @@ def unified_info(call: Call) -> dict[str, Any]:
 def unified_assets(call: Call) -> dict[str, Any]:
     """One pool: spot and futures money together, non-zero coins only."""
     account = call.account
-    pool = _pool(account)
+    pool = account.pool()
     prices = call.exchange.prices
     equity = sum((holding.total * prices.get(coin, Decimal(0)) for coin, holding in pool.items()), Decimal(0))
     totals = dict.fromkeys(("unrealisedPnl", "usdtUnrealisedPnl", "btcUnrealizedPnl", "mmr", "imr", "mgnRatio"), "0")
     return {
-        "accountEquity": _number(equity),
-        "usdtEquity": _number(equity / prices["USDT"]),
-        "btcEquity": _number(equity / prices["BTC"]),
-        "effEquity": _number(equity),
+        "accountEquity": plain(equity),
+        "usdtEquity": plain(equity / prices["USDT"]),
+        "btcEquity": plain(equity / prices["BTC"]),
+        "effEquity": plain(equity),
         "positionMgnRatio": "0",
         **totals,
         "assets": _listed(account, [_unified_asset(coin, held, prices.get(coin, ZERO)) for coin, held in pool.items()]),
@@ -81,9 +60,9 @@ def unified_funding(call: Call) -> list[dict[str, str]]:
     return [
         {
             "coin": coin,
-            "balance": _number(held.total),
-            "available": _number(held.available),
-            "frozen": _number(held.frozen),
+            "balance": plain(held.total),
+            "available": plain(held.available),
+            "frozen": plain(held.frozen),
         }
         for coin, held in call.account.funding.items()
     ]
@@ -133,8 +112,8 @@ def classic_spot(call: Call) -> Any:
     found = [
         {
             "coin": coin,
-            "available": _number(held.available),
-            "frozen": _number(held.frozen),
+            "available": plain(held.available),
+            "frozen": plain(held.frozen),
             "locked": "0",
             "limitAvailable": "0",
             "uTime": now,
@@ -170,7 +149,7 @@ def classic_overview(call: Call) -> list[dict[str, str]]:
     account = call.account
     wallets: dict[str, Wallet] = {"spot": account.spot, "futures": account.futures, "funding": account.funding}
     return [
-        {"accountType": name, "usdtBalance": _number(_in_usdt(wallets.get(name, {}), call.exchange.prices))}
+        {"accountType": name, "usdtBalance": plain(_in_usdt(wallets.get(name, {}), call.exchange.prices))}
         for name in ("spot", "futures", "funding", "earn", "bots", "margin")
     ]
 
@@ -180,9 +159,9 @@ def classic_funding(call: Call) -> list[dict[str, str]]:
     return [
         {
             "coin": coin,
-            "available": _number(held.available),
-            "frozen": _number(held.frozen),
-            "usdtValue": _number(_in_usdt({coin: held}, prices)),
+            "available": plain(held.available),
+            "frozen": plain(held.frozen),
+            "usdtValue": plain(_in_usdt({coin: held}, prices)),
         }
         for coin, held in call.account.funding.items()
     ]
@@ -191,43 +170,34 @@ def classic_funding(call: Call) -> list[dict[str, str]]:
 def _unified_asset(coin: str, held: Holding, price: Decimal) -> dict[str, str]:
     return {
         "coin": coin,
-        "equity": _number(held.total),
-        "usdValue": _number(held.total * price),
-        "balance": _number(held.total),
-        "available": _number(held.available),
+        "equity": plain(held.total),
+        "usdValue": plain(held.total * price),
+        "balance": plain(held.total),
+        "available": plain(held.available),
         "debt": "0",
-        "locked": _number(held.frozen),
+        "locked": plain(held.frozen),
     }
 
 
 def _futures_account(coin: str, held: Holding, prices: Mapping[str, Decimal]) -> dict[str, Any]:
-    available, total = _number(held.available), _number(held.total)
+    available, total = plain(held.available), plain(held.total)
     in_usdt = _in_usdt({coin: held}, prices)
     return {
         "marginCoin": coin,
-        "locked": _number(held.frozen),
+        "locked": plain(held.frozen),
         "available": available,
         "crossedMaxAvailable": available,
         "isolatedMaxAvailable": available,
         "maxTransferOut": available,
         "accountEquity": total,
-        "usdtEquity": _number(in_usdt),
-        "btcEquity": _number(in_usdt * prices["USDT"] / prices["BTC"]),
+        "usdtEquity": plain(in_usdt),
+        "btcEquity": plain(in_usdt * prices["USDT"] / prices["BTC"]),
         "unionTotalMargin": total,
         "unionAvailable": available,
         "assetList": [],
         "assetMode": "single",
         **dict.fromkeys(_IDLE, "0"),
     }
-
-
-def _pool(account: Account) -> dict[str, Holding]:
-    pool = {coin: held for coin, held in account.spot.items() if held.total}
-    for coin, held in account.futures.items():
-        if held.total:
-            base = pool.get(coin, NOTHING)
-            pool[coin] = Holding(base.available + held.available, base.frozen + held.frozen)
-    return pool
 
 
 def _in_usdt(wallet: Wallet, prices: Mapping[str, Decimal]) -> Decimal:
@@ -260,5 +230,18 @@ def _empty_list(account: Account) -> list[Any] | None:
     return None if account.style.lists == "null" else []
 
 
-def _number(amount: Decimal) -> str:
-    return format(amount.quantize(Decimal("1e-12")).normalize() + 0, "f") if amount else "0"
+CALLS: Final[Table] = {
+    ("GET", b"/api/v3/account/info"): Private(5, None, unified_info),
+    ("GET", b"/api/v3/account/assets"): Private(20, MANAGE_READ, unified_assets),
+    ("GET", b"/api/v3/account/funding-assets"): Private(20, MANAGE_READ, unified_funding),
+    ("GET", b"/api/v3/account/settings"): Private(20, MANAGE_READ, unified_settings),
+    ("GET", b"/api/v3/account/switch-status"): Private(5, MANAGE_READ, switch_status),
+    ("GET", b"/api/v3/position/current-position"): Private(20, TRADE_READ, unified_positions),
+    ("GET", b"/api/v2/spot/account/info"): Private(1, SPOT_READ, classic_info),
+    ("GET", b"/api/v2/spot/account/assets"): Private(10, SPOT_READ, classic_spot),
+    ("GET", b"/api/v2/mix/account/accounts"): Private(10, FUTURES_READ, classic_futures),
+    ("GET", b"/api/v2/spot/account/upgrade-status"): Private(1, SPOT_READ, upgrade_status),
+    ("GET", b"/api/v2/account/all-account-balance"): Private(1, ANY_READ, classic_overview),
+    ("GET", b"/api/v2/account/funding-assets"): Private(10, ANY_READ, classic_funding),
+    ("GET", b"/api/v2/account/bot-assets"): Private(10, ANY_READ, classic_bots),
+}
