@@ -110,6 +110,9 @@ class _Told:
     async def once(self, path: str) -> Any:
         return await self.get(path)
 
+    def begin(self, *wanted: Any) -> None:
+        assert not wanted
+
     def known_as(self, uid: str) -> None:
         assert uid
 

@@ -9,7 +9,16 @@ from common import logs
 from common.clock import Clock, timestamp
 from common.errors import Aborted, BindingRevoked, NotFound, PolicyRefused, StrongroomError
 from strongroom.types.v1 import binding_pb2
-from strongroom.types.v1.binding_pb2 import STATUS_PENDING, STATUS_REVOKED, Binding, Observation, Verdict
+from strongroom.types.v1.binding_pb2 import (
+    ACCOUNT_MODE_UNSPECIFIED,
+    STATUS_CONNECTED,
+    STATUS_LIMITED,
+    STATUS_PENDING,
+    STATUS_REVOKED,
+    Binding,
+    Observation,
+    Verdict,
+)
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignedRequest
 
 from verifier import confirmation, enrolment, observe, verdict
@@ -73,7 +82,7 @@ class Verification:
             return await self._ended(binding)
         try:
             async with Enrolling(self._vault, binding) as enrolling:
-                answer = await self._ask(binding, enrolling)
+                answer = await self._ask(binding, enrolling, known.observation)
                 binding, seen, outcome = await self._judged(job, binding, answer, enrolling, known.observation)
         except PolicyRefused as stopped:
             if stopped.reason != FROZEN:
@@ -102,18 +111,22 @@ class Verification:
         outcome = self._planned(job, binding, answer, enrolled, first=first)
         return binding, observe.judged(before, self._own(binding, answer), now), outcome
 
-    async def _ask(self, binding: Binding, enrolling: Enrolling) -> Answer:
+    async def _ask(self, binding: Binding, enrolling: Enrolling, before: Observation | None) -> Answer:
         async def sign(request: ExchangeRequest, demo: bool, offset_ms: int) -> tuple[SignedRequest, int]:
             return await self._vault.sign(binding.tenant_id, binding.id, request, demo, offset_ms)
 
         caller = Caller(binding.tenant_id, binding.verdict.account.uid or binding.id)
         reads = Reads(self._exchange, caller, sign, self._clock, self._schedule.uniform, told=enrolling.begin)
+        recorded = binding.verdict
+        mode = recorded.account.mode if _answering(binding, before) else ACCOUNT_MODE_UNSPECIFIED
         try:
-            return await probe(reads, set(binding.scopes), binding.verdict.environment)
+            return await probe(reads, set(binding.scopes), recorded.environment, mode)
         except ExchangeFailure as failure:
             if failure.unpublished(self._egress):
                 logs.get().error("egress_unpublished", binding=binding.id, address=failure.address)
             return failure
+        finally:
+            await reads.end()
 
     async def _enrolled(self, binding: Binding, answer: Answer, enrolling: Enrolling) -> Enrolled:
         """Return what the vault service knows of the account; of a key that is refused or another's, what was known."""
@@ -192,6 +205,12 @@ class Verification:
             outcome="stale" if seen.stale else "verdict" if outcome.reply else "unconfirmed",
             count=int(changed),
         )
+
+
+def _answering(binding: Binding, before: Observation | None) -> bool:
+    """Tell whether the exchange answered for this key when it was last asked: it surely will for all that is wanted."""
+    works = binding.verdict.status in (STATUS_CONNECTED, STATUS_LIMITED)
+    return works and before is not None and not before.stale and not before.HasField("refused")
 
 
 def _revoked(binding: Binding) -> bool:

@@ -12,8 +12,10 @@ from strongroom.types.v1 import binding_pb2
 from strongroom.types.v1.binding_pb2 import (
     ACCOUNT_MODE_CLASSIC,
     ACCOUNT_MODE_UNIFIED,
+    ACCOUNT_MODE_UNSPECIFIED,
     SCOPE_FUTURES,
     SCOPE_SPOT,
+    AccountMode,
     Environment,
 )
 
@@ -22,7 +24,7 @@ from verifier.bitget.balances import Scopes
 from verifier.bitget.codes import DEFINITE, ExchangeFailure, Group
 from verifier.bitget.facts import ACCOUNT_ITSELF, Facts, Gap, Product
 from verifier.bitget.models import KeyInfo
-from verifier.bitget.reads import Reads
+from verifier.bitget.reads import Pairs, Reads
 
 UNIFIED_INFO: Final = "/api/v3/account/info"
 UNIFIED_ASSETS: Final = "/api/v3/account/assets"
@@ -46,9 +48,19 @@ class _Moved(Exception):
         self.failure = failure
 
 
-async def probe(reads: Reads, scopes: Scopes, recorded: Environment.ValueType) -> Facts:
-    """Return the facts of a key; raise ExchangeFailure. The environment recorded last is tried first, else live."""
+async def probe(
+    reads: Reads,
+    scopes: Scopes,
+    recorded: Environment.ValueType,
+    mode: AccountMode.ValueType = ACCOUNT_MODE_UNSPECIFIED,
+) -> Facts:
+    """Return the facts of a key; raise ExchangeFailure. The environment recorded last is tried first, else live.
+
+    With a `mode` everything that an account of it is asked is asked at once. The answers are looked at in their order,
+    as ever, and what turns out otherwise is asked anew.
+    """
     reads.demo = recorded == binding_pb2.ENVIRONMENT_DEMO
+    reads.begin(*_expected(mode, scopes))
     try:
         return await _settled(reads, scopes)
     except ExchangeFailure as failure:
@@ -56,6 +68,18 @@ async def probe(reads: Reads, scopes: Scopes, recorded: Environment.ValueType) -
             raise
     reads.demo = not reads.demo
     return await _settled(reads, scopes)
+
+
+def _expected(mode: AccountMode.ValueType, scopes: Scopes) -> list[tuple[str, Pairs]]:
+    """Return the reads that an account of `mode` is asked, each a path and a query; none for an unknown mode."""
+    if mode == ACCOUNT_MODE_UNIFIED:
+        return [(UNIFIED_INFO, ()), (UNIFIED_SETTINGS, ()), (UNIFIED_ASSETS, ())]
+    if mode != ACCOUNT_MODE_CLASSIC:
+        return []
+    spot = [(CLASSIC_SPOT, ())] if SCOPE_SPOT in scopes else []
+    products = PRODUCTS.values() if SCOPE_FUTURES in scopes else ()
+    futures = [(CLASSIC_FUTURES, (("productType", product),)) for product in products]
+    return [(UNIFIED_INFO, ()), (CLASSIC_INFO, ()), (CLASSIC_OVERVIEW, ()), *spot, *futures]
 
 
 async def _settled(reads: Reads, scopes: Scopes) -> Facts:

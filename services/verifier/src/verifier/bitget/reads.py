@@ -1,4 +1,7 @@
-"""Own the reads of one key in one verification: on whose behalf, in which environment, with a few quick repeats."""
+"""Own the reads of one key in one verification: on whose behalf, in which environment, with a few quick repeats.
+
+Reads that will surely be wanted can be begun before they are: what is asked at once is signed at once.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +12,7 @@ from common.clock import Clock
 from strongroom.types.v1.binding_pb2 import ENVIRONMENT_DEMO, ENVIRONMENT_LIVE, Environment
 
 from verifier.bitget.budget import Caller
-from verifier.bitget.client import BitgetClient, Query, Sign
+from verifier.bitget.client import BitgetClient, Sign
 from verifier.bitget.codes import ExchangeFailure, Retry
 
 QUICK_REPEATS: Final = 2
@@ -18,6 +21,7 @@ QUICK_S: Final = 1.5
 THROTTLE_S: Final = 1.05
 Uniform = Callable[[float, float], float]
 Told = Callable[[str, Environment.ValueType], None]
+Pairs = tuple[tuple[str, str], ...]
 
 
 class Reads:
@@ -37,6 +41,7 @@ class Reads:
         self._repeats = QUICK_REPEATS
         self._until = clock.monotonic() + QUICK_S
         self._told = told
+        self._begun: dict[tuple[bool, str, Pairs], asyncio.Task[Any]] = {}
         self.demo = False
 
     @property
@@ -50,18 +55,36 @@ class Reads:
             self._caller = replace(self._caller, owner=uid)
             self._told(uid, self.environment)
 
+    def begin(self, *wanted: tuple[str, Pairs]) -> None:
+        """Make these reads, each a path and a query, now; the first that asks for one of them gets its answer."""
+        for path, query in wanted:
+            self._begun[self.demo, path, query] = asyncio.create_task(self._made(path, query))
+
+    async def end(self) -> None:
+        """Give up what was begun and not asked for."""
+        for task in self._begun.values():
+            task.cancel()
+        await asyncio.gather(*self._begun.values(), return_exceptions=True)
+
     async def once(self, path: str) -> Any:
         """Return the data of a read that can be done without: it is never repeated."""
-        return await self._client.get(self._caller, self._sign, path, (), self.demo)
+        return await self._read(path, ())
 
     async def get(self, path: str, *query: tuple[str, str]) -> Any:
         """Return the data of a read; raise ExchangeFailure when the repeats did not help."""
         while True:
             try:
-                return await self._client.get(self._caller, self._sign, path, _sorted(query), self.demo)
+                return await self._read(path, query)
             except ExchangeFailure as failure:
                 if not await self._worth_another(failure):
                     raise
+
+    async def _read(self, path: str, query: Pairs) -> Any:
+        begun = self._begun.pop((self.demo, path, query), None)
+        return await (begun or self._made(path, query))
+
+    async def _made(self, path: str, query: Pairs) -> Any:
+        return await self._client.get(self._caller, self._sign, path, sorted(query), self.demo)
 
     async def _worth_another(self, failure: ExchangeFailure) -> bool:
         """Wait as long as the failure asks for and tell whether to try again; our own budget has waited already."""
@@ -72,7 +95,3 @@ class Reads:
         self._repeats -= 1
         await asyncio.sleep(THROTTLE_S if second else self._uniform(0.1, 0.6))
         return True
-
-
-def _sorted(query: tuple[tuple[str, str], ...]) -> Query:
-    return sorted(query)
