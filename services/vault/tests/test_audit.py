@@ -265,7 +265,13 @@ async def test_a_start_finds_the_newest_file_also_when_nothing_is_in_it_yet(tmp_
     log = opened(folder)
     await log.append({"n": 1}, last=True)
     await log.stop()
-    assert [file.path.stat().st_size > 0 for file in files_of(folder)] == [True, False]
+    [_, newest] = (file.path for file in files_of(folder))
+    assert [json.loads(line)["action"] for line in newest.read_text().splitlines()] == ["file"]
+    newest.write_bytes(b"")  # as a crash may leave it
+    moved = files_of(folder)[0].path.rename(tmp_path / "moved")
+    with pytest.raises(ChainBroken, match="the file before it is not here"):
+        opened(folder)
+    moved.rename(log.path.with_name(files_of(folder)[0].path.name.replace("-000000000003-", "-000000000001-")))
     log = opened(folder)
     await log.append({"n": 2})
     await log.stop()

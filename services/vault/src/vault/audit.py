@@ -153,17 +153,18 @@ class AuditLog:
 
     def _chained(self, each: list[dict[str, Any]]) -> tuple[bytes, list[Position]]:
         """Return lines as they are written, a new file's opening before them, and the place of each but that."""
-        raw, end, opening = [], self._end, not self._files.size
-        for fields in [self._opening(), *each] if opening else each:
-            placed = {**fields, "instance": end.instance, "sequence": end.sequence + 1, "previous": end.hash}
-            line = trail.canonical(placed)
-            end = Position(end.instance, end.sequence + 1, trail.digest(line))
-            raw.append((line, end))
-        return b"".join(line + b"\n" for line, _ in raw), [place for _, place in raw[opening:]]
+        opening, end = (b"", self._end) if self._files.size else self._opened()
+        raw, places = [opening], []
+        for fields in each:
+            line, end = _placed(fields, end)
+            raw.append(line)
+            places.append(end)
+        return b"".join(raw), places
 
-    def _opening(self) -> dict[str, Any]:
-        """Return the first line of a file; `sequence` and `previous` say where the file before ended."""
-        return {"action": trail.OPENING, "after": self._files.after, "format": trail.FORMAT, "time": self._now()}
+    def _opened(self) -> tuple[bytes, Position]:
+        """Return the first line of a file, whose `sequence` and `previous` say where the file before ended."""
+        opening = {"action": trail.OPENING, "after": self._files.after, "format": trail.FORMAT, "time": self._now()}
+        return _placed(opening, self._end)
 
     def _append(self, raw: bytes) -> bool:
         """Append lines; return whether they are on disk."""
@@ -175,14 +176,24 @@ class AuditLog:
         return True
 
     def _turn(self) -> None:
-        """Go on in a new file; stay in this one, which then grows on, when that is not possible."""
+        """Go on in a new file, and open it; stay in this one, which then grows on, when that is not possible."""
         try:
             self._files.turn(self._end.sequence + 1, self._now())
         except OSError as error:
             logs.get().error("audit_turn_failed", error=type(error).__name__, code=error.errno or 0)
+            return
+        raw, end = self._opened()
+        if self._append(raw):  # else it comes with the first line
+            self._end = end
 
     def _now(self) -> str:
         return rfc3339(timestamp(self._clock.unix()))
+
+
+def _placed(fields: Mapping[str, Any], end: Position) -> tuple[bytes, Position]:
+    """Return the line that follows `end`, with its break, and its place."""
+    line = trail.canonical({**fields, "instance": end.instance, "sequence": end.sequence + 1, "previous": end.hash})
+    return line + b"\n", Position(end.instance, end.sequence + 1, trail.digest(line))
 
 
 def _about(actor: Actor, name: str, binding: str) -> dict[str, str | int]:

@@ -51,6 +51,8 @@ class AuditFiles:
         self._take(self.newest)
         if self.size:
             return self._end(self.newest)
+        if len(found) < 2 and self.newest.first > 1:
+            raise ChainBroken(f"{self.newest.path} is empty, and the file before it is not here")
         if len(found) < 2:
             return Position(self.newest.instance, 0, trail.GENESIS)
         self.after = found[-2].path.name
