@@ -107,6 +107,15 @@ def test_a_changed_trail_does_not_hold_and_the_place_is_named(trail: Written, ch
     assert "The trail does NOT hold" in told.stdout
 
 
+async def test_what_is_younger_than_the_last_head_is_told(trail: Written) -> None:
+    end = trail.parts.audit.end.sequence
+    assert "the chain alone protects" not in audit("verify", trail.folder, *trail.access).stdout
+    await trail.parts.audit.append({"action": "test"})
+    told = audit("verify", trail.folder, *trail.access)
+    assert told.exit_code == 0
+    assert f"{trail.parts.audit.end.instance} from line {end}: the chain alone protects it" in told.stdout
+
+
 def test_another_public_key_proves_no_head(trail: Written, tmp_path: Path) -> None:
     other = tmp_path / "other.pem"
     public = Ed25519PrivateKey.generate().public_key()

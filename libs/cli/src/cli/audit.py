@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from common.trail import files_of
-from common.trail_check import Check
+from common.trail_check import Chain, Check
 
 from cli.processes import LaunchError
 
@@ -61,6 +61,9 @@ def verify(
             check.fault(instance, 0, "chain_missing", "a trail of this process was kept in Vault, and has no file here")
     notes = [] if check.proves else ["signatures were not checked: no public key was given"]
     notes += [] if kept else ["the end was not compared: lines cut off it are not found without the kept heads"]
+    if check.proves:
+        young = [f"{one.instance} from line {one.signed_to + 1}" for one in check.chains.values() if _young(one)]
+        notes += [f"no head speaks of the end of {', '.join(young)}: the chain alone protects it"] if young else []
     if check.absent and not everything:
         notes.append(f"trails of other processes, which are not here: {', '.join(check.absent)}")
     _say(json.dumps(_document(check, notes))) if as_json else _tell(check, notes)
@@ -149,6 +152,11 @@ def _unchecked() -> Iterator[None]:
     except OSError as error:
         sys.stderr.write(f"strongroom: {error.strerror}: {error.filename}\n")
         raise typer.Exit(2) from None
+
+
+def _young(chain: Chain) -> bool:
+    """Tell whether there are lines after the last proven head, besides the head's own."""
+    return chain.last > chain.signed_to + 1
 
 
 def _document(check: Check, notes: list[str]) -> dict[str, Any]:
