@@ -16,6 +16,7 @@ from gateway.problems import TYPES
 from gateway.settings import GatewaySettings
 from strongroom.types.v1 import binding_pb2
 from vault.freezes_servicer import CALLERS as FREEZES_CALLERS
+from vault.revocations_servicer import CALLERS as REVOCATIONS_CALLERS
 from vault.servicer import CALLERS as VAULT_CALLERS
 from vault.settings import ProvisionSettings, VaultSettings
 from vault.tenants_servicer import CALLERS as TENANTS_CALLERS
@@ -180,7 +181,8 @@ def test_the_contract_names_every_problem_with_its_status() -> None:
 def test_the_contract_names_who_may_call_each_method() -> None:
     rows = re.findall(r"^\| `(strongroom\.\S+)` \| ([a-z, ]+) \|", document("docs/contract.md"), re.MULTILINE)
     told = {f"/{method}": frozenset(callers.replace(" ", "").split(",")) for method, callers in rows}
-    assert told == {**VAULT_CALLERS, **TENANTS_CALLERS, **TRAIL_CALLERS, **FREEZES_CALLERS, **VERIFIER_CALLERS}
+    bulk = {**FREEZES_CALLERS, **REVOCATIONS_CALLERS}
+    assert told == {**VAULT_CALLERS, **TENANTS_CALLERS, **TRAIL_CALLERS, **bulk, **VERIFIER_CALLERS}
 
 
 def test_the_contract_names_every_status_reason_and_finding() -> None:

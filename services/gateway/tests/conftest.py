@@ -38,6 +38,8 @@ from strongroom.vault.v1 import binding_store_pb2 as store
 from strongroom.vault.v1 import binding_store_pb2_grpc as store_grpc
 from strongroom.vault.v1 import freezes_pb2 as freezes
 from strongroom.vault.v1 import freezes_pb2_grpc as freezes_grpc
+from strongroom.vault.v1 import revocations_pb2 as revocations
+from strongroom.vault.v1 import revocations_pb2_grpc as revocations_grpc
 from strongroom.vault.v1 import trail_pb2 as trail
 from strongroom.vault.v1 import trail_pb2_grpc as trail_grpc
 from strongroom.verifier.v1 import verification_service_pb2 as verification
@@ -62,6 +64,7 @@ class World:
         self.freezes: dict[tuple[str, str], freezes.Freeze] = {}
         self.trail_asked: list[trail.ReadTrailRequest] = []
         self.lifted: list[str] = []
+        self.revocations: dict[tuple[str, str], revocations.Revocation] = {}
         self.verdict = True
 
     def enter(self, rpc: Any, operation: str) -> str:
@@ -247,6 +250,40 @@ class TrailService(trail_grpc.TrailServicer):
         return trail.ReadTrailResponse(entries=entries, next_cursor=following, looked_back_to=timestamp(NOW))
 
 
+class RevocationsService(revocations_grpc.RevocationsServicer):
+    """The vault service's bulk revocation, in memory: an order is done when it is looked at."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def RevokeMany(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "revoke_many")
+        identifier = hashlib.sha256(f"{tenant}{request.idempotency_key}".encode()).hexdigest()[:32]
+        taken = revocations.Revocation(
+            id=identifier,
+            selector=request.selector,
+            reason=request.reason,
+            dry_run=request.dry_run,
+            state=revocations.REVOCATION_STATE_MATCHING,
+            requested_at=timestamp(NOW),
+            requested_by="local",
+        )
+        self.world.revocations[tenant, identifier] = taken
+        return revocations.RevokeManyResponse(revocation=taken)
+
+    async def DescribeRevocation(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "describe_revocation")
+        found = self.world.revocations.get((tenant, request.revocation_id))
+        if found is None:
+            raise errors.NotFound()
+        found.state, found.matched, found.revoked = revocations.REVOCATION_STATE_DONE, 3, 2
+        found.finished_at.CopyFrom(timestamp(NOW + 1))
+        del found.binding_ids[:], found.failed[:]
+        found.binding_ids.extend(["0" * 32, "1" * 32, "2" * 32])
+        found.failed.append(revocations.RevocationFailure(binding_id="1" * 32, reason="vault_unavailable"))
+        return revocations.DescribeRevocationResponse(revocation=found)
+
+
 class VerifierService(verification_grpc.VerificationServiceServicer):
     """The verifier's manners, in memory: every key is good while `world.verdict` holds."""
 
@@ -391,6 +428,12 @@ def targets(background: Background, authority: Authority, issuer: TokenIssuer) -
                 (
                     trail.DESCRIPTOR.services_by_name["Trail"],
                     lambda server: trail_grpc.add_TrailServicer_to_server(TrailService(world), server),
+                ),
+                (
+                    revocations.DESCRIPTOR.services_by_name["Revocations"],
+                    lambda server: revocations_grpc.add_RevocationsServicer_to_server(
+                        RevocationsService(world), server
+                    ),
                 ),
             ],
         ),

@@ -1,4 +1,4 @@
-"""Freezing over REST: an operator's token, exact targets, and what the tenant is shown meanwhile."""
+"""Freezes and bulk revocation over REST: an operator's token, exact targets, and what the tenant is shown."""
 
 import random
 
@@ -8,6 +8,7 @@ from common import errors
 from gateway import incident_schemas as schemas
 
 FREEZES = "/v1/admin/freezes"
+REVOCATIONS = "/v1/admin/revocations"
 
 
 @pytest.fixture
@@ -54,7 +55,8 @@ def test_a_repeat_with_the_same_key_is_one_freeze(operator):
 
 
 def test_no_scope_but_admin_opens_them(client, issuer, tenant):
-    for method, path in (("POST", FREEZES), ("GET", FREEZES), ("DELETE", f"{FREEZES}/{'0' * 32}?reason=x")):
+    paths = [("POST", FREEZES), ("GET", FREEZES), ("DELETE", f"{FREEZES}/{'0' * 32}?reason=x")]
+    for method, path in [*paths, ("POST", REVOCATIONS), ("GET", f"{REVOCATIONS}/{'0' * 32}")]:
         refused = client.request(method, path, json=wanted("everything") if method == "POST" else None)
         assert (refused.status_code, refused.json()["code"]) == (403, "insufficient_scope")
         assert 'scope="admin"' in refused.headers["www-authenticate"]
@@ -116,3 +118,75 @@ def test_a_bind_that_a_freeze_stops_names_the_rule_and_the_freeze(client, world,
         "frozen",
         freeze,
     )
+
+
+def order(**selector):
+    return {"selector": selector, "reason": "an incident"}
+
+
+WINDOW = {"bound_after": "2026-11-01T00:00:00Z", "bound_before": "2026-11-02T00:00:00+02:00"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({}, {}),
+        ({"subject": "customer-1", "label": "Main"}, {"subject": "customer-1", "label": "Main"}),
+        ({"subject": ""}, {"subject": ""}),
+        (WINDOW, {"bound_after": "2026-11-01T00:00:00.000Z", "bound_before": "2026-11-01T22:00:00.000Z"}),
+    ],
+    ids=str,
+)
+def test_many_bindings_are_revoked_by_a_selector_and_the_report_says_how_far_it_is(operator, fields, shown):
+    taken = operator.post(REVOCATIONS, json=order(tenant="t" * 26, **fields))
+    assert taken.status_code == 202
+    told = taken.json()
+    assert schemas.Revocation.model_validate(told, strict=True).model_dump() == told
+    nothing = dict.fromkeys(("subject", "label", "bound_after", "bound_before"))
+    assert told["selector"] == {"tenant": "t" * 26, **nothing, **shown}
+    assert (told["state"], told["matched"], told["revoked"], told["finished_at"]) == ("matching", 0, 0, None)
+    report = operator.get(taken.headers["location"]).json()
+    assert schemas.Revocation.model_validate(report, strict=True).model_dump() == report
+    assert (report["state"], report["matched"], report["revoked"]) == ("done", 3, 2)
+    assert report["failed"] == [{"binding_id": "1" * 32, "reason": "vault_unavailable"}]
+    assert len(report["binding_ids"]) == 3
+    assert "delete the key" in report["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"reason": "x"}, "selector"),
+        (order(), "selector.tenant"),
+        (order(subject="customer-1"), "selector.tenant"),
+        (order(tenant="t" * 26, everything=True), "selector"),
+        (order(tenant="t" * 26, label="two\nlines"), "selector.label"),
+        (order(tenant="t" * 26, bound_after="yesterday"), "selector.bound_after"),
+        (order(tenant="t" * 26, bound_after="2026-11-01"), "selector.bound_after"),
+        (order(tenant="t" * 26, bound_before="2026-11-01T00:00:00"), "selector.bound_before"),
+        ({"selector": {"tenant": "t" * 26}}, "reason"),
+    ],
+    ids=str,
+)
+def test_a_selector_must_be_explicit(operator, world, body, field):
+    before = len(world.revocations)
+    refused = operator.post(REVOCATIONS, json=body)
+    assert refused.status_code == 422
+    assert [fault["field"] for fault in refused.json()["errors"]] == [field]
+    assert len(world.revocations) == before
+
+
+def test_a_revocation_that_was_never_asked_for_is_not_found(operator):
+    assert operator.get(f"{REVOCATIONS}/{'0' * 32}").status_code == 404
+
+
+def test_a_revoked_binding_says_that_the_key_is_to_be_deleted_at_the_exchange(client, world, tenant):
+    record = world.put(tenant)
+    assert "delete_key_at_exchange" not in str(client.get(f"/v1/bindings/{record.id}").json())
+    assert client.delete(f"/v1/bindings/{record.id}").status_code == 204
+    shown = client.get(f"/v1/bindings/{record.id}").json()
+    [told] = [one for one in shown["findings"] if one["code"] == "delete_key_at_exchange"]
+    assert (shown["status"], told["severity"], told["actor"]) == ("revoked", "info", "customer")
+    assert record.credential.api_key_hint in told["remedy"]
+    [listed] = client.get("/v1/bindings?status=revoked").json()["items"]
+    assert told in listed["findings"]

@@ -55,6 +55,7 @@ from vault.hashicorp.transit import Transit
 from vault.listing import Listing
 from vault.reconcile import Reconciler
 from vault.registry import Registry
+from vault.revocations import Revocations
 from vault.rotation import Rotations
 from vault.rules import Rules
 from vault.settlement import Settlements
@@ -160,6 +161,7 @@ class Parts:
     listing: Listing
     signer: Signer
     freezer: Freezer
+    revocations: Revocations
     reconciler: Reconciler
 
 
@@ -210,6 +212,7 @@ class Maker:
         audit.start()
         documents, own, keys, directory = KeyValue(http), OwnKeyValue(http), Transit(http), VaultDirectory(http)
         bindings = Bindings(documents, own, keys, audit, self.clock, steps=steps)
+        enrolments = Enrolments(documents, own, audit)
         freezer = Freezer(own, bindings.records, audit, self.clock)
         common: dict[str, Any] = {"documents": documents, "audit": audit, "clock": self.clock}
         writing: dict[str, Any] = {"bindings": bindings, "keys": keys, "steps": steps, **common}
@@ -227,11 +230,12 @@ class Maker:
             Rotations(settlements=settlements, **writing),
             settlements,
             Updates(bindings.records, audit, self.clock),
-            Enrolments(documents, own, audit),
+            enrolments,
             Registry(own, self.clock),
             Listing(documents, directory),
             Signer(KeyValue(http, signer_role), keys, audit, policy.load(), freezer=freezer, clock=self.clock),
             freezer,
+            Revocations(bindings, enrolments, documents, own, audit, clock=self.clock, steps=steps),
             Reconciler(bindings=bindings, settlements=settlements, directory=one_tenant, **common),
         )
         self.made.append(parts)

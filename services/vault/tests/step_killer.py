@@ -14,14 +14,17 @@ from typing import Any
 from common.clock import SystemClock
 from google.protobuf import json_format
 from strongroom.vault.v1.binding_store_pb2 import BindRequest, PromoteRequest, StageRequest
+from strongroom.vault.v1.revocations_pb2 import RevokeManyRequest
 from vault.actor import Actor
 from vault.asked import asked
 from vault.audit import AuditLog
 from vault.bindings import Bindings
+from vault.enrolment import Enrolments
 from vault.hashicorp.http import VaultHttp
 from vault.hashicorp.kv import KeyValue, OwnKeyValue
 from vault.hashicorp.login import Connection, Logins
 from vault.hashicorp.transit import Transit
+from vault.revocations import Revocations
 from vault.rotation import Rotations
 from vault.settlement import Settlements
 
@@ -37,17 +40,41 @@ class DieAt:
             os._exit(137)
 
 
+class Ahead(SystemClock):
+    """The machine's clock, ahead by some seconds: the lease of a process that was killed has ended."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def unix(self) -> float:
+        return super().unix() + self.seconds
+
+
+async def carry_out(order: dict[str, Any], http: VaultHttp, bindings: Bindings, audit: AuditLog, actor: Actor) -> None:
+    """Order the end of many bindings, and do it."""
+    documents, own = KeyValue(http), OwnKeyValue(http)
+    steps, enrolments = DieAt(order["step"]), Enrolments(documents, own, audit)
+    revocations = Revocations(
+        bindings, enrolments, documents, own, audit, clock=Ahead(order.get("ahead", 0.0)), steps=steps
+    )
+    asked = await revocations.ask(actor, json_format.ParseDict(order["many"], RevokeManyRequest()))
+    await revocations.carry_out(asked.id)
+
+
 async def act(order: dict[str, Any], url: str, login_key: Path, audit_folder: Path) -> None:
     clock, connection = SystemClock(), Connection(url)
     actor = Actor(order["tenant"], "gateway")
     audit = AuditLog(audit_folder, clock)
     audit.start()
     async with VaultHttp(connection, Logins(connection, login_key, clock)) as http:
-        bindings = Bindings(KeyValue(http), OwnKeyValue(http), Transit(http), audit, clock, steps=DieAt(order["step"]))
-        common: dict[str, Any] = {"keys": Transit(http), "audit": audit, "clock": clock, "steps": DieAt(order["step"])}
+        steps = DieAt(order["step"])
+        bindings = Bindings(KeyValue(http), OwnKeyValue(http), Transit(http), audit, clock, steps=steps)
+        common: dict[str, Any] = {"keys": Transit(http), "audit": audit, "clock": clock, "steps": steps}
         common |= {"bindings": bindings, "documents": KeyValue(http)}
         settlements = Settlements(**common)
-        if "revoke" in order:
+        if "many" in order:
+            await carry_out(order, http, bindings, audit, actor)
+        elif "revoke" in order:
             await bindings.revoke(actor, order["revoke"])
         elif "stage" in order:
             request = json_format.ParseDict(order["stage"], StageRequest())

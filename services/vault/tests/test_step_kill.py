@@ -9,10 +9,13 @@ from common.errors import BindingRevoked, NotFound
 from google.protobuf import json_format
 from strongroom.types.v1.binding_pb2 import STATUS_REVOKED
 from strongroom.vault.v1.binding_store_pb2 import BindRequest
+from strongroom.vault.v1.revocations_pb2 import REVOCATION_STATE_DONE, RevocationSelector, RevokeManyRequest
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest
 from vault import steps
 from vault.actor import Actor
-from vault.asked import asked
+from vault.asked import asked, derived_id
+from vault.revocation import BATCH
+from vault.revocations import LEASE_S
 
 INFO = ExchangeRequest(method="GET", path="/api/v3/account/info")
 SHORT, LONG = 2, 40
@@ -62,6 +65,36 @@ async def killed_revoke(kill: Any, parts: Any, actor: Actor, request: BindReques
     assert (await parts.documents.read(actor.tenant, "credentials", made.id)).data is None
 
 
+async def killed_many(kill: Any, parts: Any, actor: Actor, requests: list[BindRequest], step: str, clock: Any) -> None:
+    """Kill the end of many bindings at `step`, let another process carry it on, and hold it to what must be."""
+    subject = secrets.token_hex(8)
+    names = []
+    for request in requests:
+        request.subject = subject
+        names.append((await parts.bindings.bind(actor, asked(actor.tenant, request)))[0].id)
+    order = RevokeManyRequest(
+        idempotency_key=subject, selector=RevocationSelector(tenant_id=actor.tenant, subject=subject), reason="drill"
+    )
+    assert kill(actor.tenant, step, many=json_format.MessageToDict(order)) == 137
+    taken = derived_id(actor.tenant, subject)
+    told = await parts.revocations.describe(taken)
+    keys = await parts.directory.keys()
+    left = [name for name in names if (actor.tenant, name) in keys]
+    assert told.revoked <= len(names) - len(left), "nothing counts before its fence"
+    assert (told.state == REVOCATION_STATE_DONE) is (step == "many.done")
+    clock.ahead += LEASE_S
+    await parts.revocations.carry_out(taken)
+    told = await parts.revocations.describe(taken)
+    assert (told.state, told.matched, told.revoked) == (REVOCATION_STATE_DONE, len(names), len(names))
+    assert list(told.binding_ids) == sorted(names)
+    keys = await parts.directory.keys()
+    for name in names:
+        record = await parts.bindings.records.load(actor.tenant, name)
+        assert (record.binding.verdict.status, record.binding.revision) == (STATUS_REVOKED, 2)
+        assert (actor.tenant, name) not in keys
+        assert (await parts.documents.read(actor.tenant, "credentials", name)).data is None
+
+
 @pytest.mark.bar(31)
 @pytest.mark.parametrize("step", steps.BIND)
 async def test_a_bind_killed_at_a_step_is_completed_by_a_repeat(
@@ -99,6 +132,15 @@ async def test_a_revocation_killed_at_a_step_is_completed_by_a_repeat_or_the_rec
 ) -> None:
     for back in (None, await make()):
         await killed_revoke(kill, parts, actor, request_of(), step, back)
+
+
+@pytest.mark.bar(31)
+@pytest.mark.parametrize("step", [*steps.MANY, *steps.REVOKE])
+async def test_the_end_of_many_bindings_killed_at_a_step_is_carried_on_by_another_process(
+    kill: Any, parts: Any, actor: Actor, request_of: Request, step: str, clock: Any
+) -> None:
+    for _ in range(SHORT):
+        await killed_many(kill, parts, actor, [request_of() for _ in range(3)], step, clock)
 
 
 async def test_a_bind_killed_again_and_again_at_later_steps_is_still_one_binding(
@@ -156,3 +198,33 @@ async def test_forty_kills_at_each_step(
             await killed_bind(kill, parts, actor, request_of(), step)
         else:
             await killed_revoke(kill, parts, actor, request_of(), step, None if number % 4 else await make())
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("step", [*steps.MANY, *steps.REVOKE])
+async def test_the_end_of_many_bindings_is_killed_forty_times_at_each_step(
+    kill: Any, parts: Any, actor: Actor, request_of: Request, step: str, clock: Any
+) -> None:
+    for _ in range(LONG):
+        await killed_many(kill, parts, actor, [request_of() for _ in range(3)], step, clock)
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(900)
+async def test_five_hundred_bindings_end_although_each_process_is_killed(
+    kill: Any, parts: Any, actor: Actor, request_of: Request, clock: Any
+) -> None:
+    names = [(await parts.bindings.bind(actor, asked(actor.tenant, request_of())))[0].id for _ in range(500)]
+    selector = RevocationSelector(tenant_id=actor.tenant)
+    order = RevokeManyRequest(idempotency_key="all", selector=selector, reason="drill")
+    taken, before, killed = derived_id(actor.tenant, "all"), 0, 0
+    while kill(actor.tenant, "many.counted", many=json_format.MessageToDict(order), ahead=killed * LEASE_S) == 137:
+        killed += 1
+        told = await parts.revocations.describe(taken)
+        assert (told.matched, told.revoked) == (500, before + min(BATCH, 500 - before)), "each one gets a batch further"
+        before = told.revoked
+    told = await parts.revocations.describe(taken)
+    assert (told.state, told.revoked, list(told.failed)) == (REVOCATION_STATE_DONE, 500, [])
+    assert killed == -(-500 // BATCH)
+    assert set(names).isdisjoint({name for tenant, name in await parts.directory.keys() if tenant == actor.tenant})

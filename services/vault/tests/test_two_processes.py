@@ -15,14 +15,17 @@ import pytest
 from cli import pki
 from cli.processes import Child, clean_environment, free_port
 from cli.tokens import TokenIssuer
-from common.errors import NotFound, PermissionDenied, PolicyRefused
+from common.errors import BindingRevoked, NotFound, PermissionDenied, PolicyRefused
 from common.rpc.client import call, channel
 from common.rpc.tls import Identity
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from strongroom.types.v1.binding_pb2 import SCOPE_SPOT
 from strongroom.vault.v1 import binding_store_pb2 as store
 from strongroom.vault.v1 import freezes_pb2 as freezes
+from strongroom.vault.v1 import revocations_pb2 as bulk
 from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreStub
 from strongroom.vault.v1.freezes_pb2_grpc import FreezesStub
+from strongroom.vault.v1.revocations_pb2_grpc import RevocationsStub
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest
 from strongroom.vault.v1.signer_pb2_grpc import SignerStub
 
@@ -90,6 +93,7 @@ class Reach:
 
     store: BindingStoreStub
     freezes: FreezesStub
+    bulk: RevocationsStub
     signer: SignerStub
 
 
@@ -102,7 +106,9 @@ async def reach(pair: Pair) -> AsyncIterator[list[Reach]]:
             leaf = pair.authority.issue(name)
             ways.append(channel(process.target, "vault", Identity(leaf.cert_file, leaf.key_file, leaf.ca_file)))
         opened += ways
-        made.append(Reach(BindingStoreStub(ways[0]), FreezesStub(ways[0]), SignerStub(ways[1])))
+        made.append(
+            Reach(BindingStoreStub(ways[0]), FreezesStub(ways[0]), RevocationsStub(ways[0]), SignerStub(ways[1]))
+        )
     yield made
     for way in opened:
         await way.close()
@@ -159,6 +165,15 @@ async def test_a_freeze_made_at_one_process_stops_the_other_and_ends_with_its_li
     with pytest.raises(PolicyRefused) as refused:
         await call(there.store.Bind, request_of(), timeout_s=DEADLINE_S, authorization=token)
     assert refused.value.extra["freeze_id"] == made.id
+    for change in ({"subject": "somebody-else"}, {"scopes": [SCOPE_SPOT]}):
+        update = store.UpdateRequest(binding_id=bound.id, **change)
+        with pytest.raises(PolicyRefused):
+            await call(there.store.Update, update, timeout_s=DEADLINE_S, authorization=token)
+    stage = store.StageRequest(idempotency_key="k", binding_id=bound.id, credential=request_of().credential)
+    with pytest.raises(PolicyRefused):
+        await call(there.store.Stage, stage, timeout_s=DEADLINE_S, authorization=token)
+    labelled = store.UpdateRequest(binding_id=bound.id, label="Other")
+    await call(there.store.Update, labelled, timeout_s=DEADLINE_S, authorization=token)
     page = await call(there.store.List, store.ListRequest(limit=10), timeout_s=DEADLINE_S, authorization=token)
     assert [(one.id, one.frozen) for one in page.bindings] == [(bound.id, True)]
 
@@ -170,6 +185,36 @@ async def test_a_freeze_made_at_one_process_stops_the_other_and_ends_with_its_li
             await asyncio.sleep(0.01)
     revoked = store.RevokeRequest(binding_id=bound.id)
     await call(here.store.Revoke, revoked, timeout_s=DEADLINE_S, authorization=token)
+
+
+async def test_an_order_to_one_process_ends_many_bindings_by_itself(
+    pair: Pair, reach: list[Reach], tenant: str, request_of: Any
+) -> None:
+    here, there = reach
+    token, admin = pair.bearer(tenant), pair.bearer("o" * 26, "admin")
+    names = [
+        (await call(here.store.Bind, request_of(), timeout_s=DEADLINE_S, authorization=token)).binding.id
+        for _ in range(3)
+    ]
+    selector = bulk.RevocationSelector(tenant_id=tenant)
+    order = bulk.RevokeManyRequest(idempotency_key=secrets.token_hex(8), selector=selector, reason="an incident")
+    taken = (await call(here.bulk.RevokeMany, order, timeout_s=DEADLINE_S, authorization=admin)).revocation
+    look = bulk.DescribeRevocationRequest(revocation_id=taken.id)
+    async with asyncio.timeout(60):
+        while True:
+            told = await call(there.bulk.DescribeRevocation, look, timeout_s=DEADLINE_S, authorization=admin)
+            if told.revocation.state == bulk.REVOCATION_STATE_DONE:
+                break
+            await asyncio.sleep(0.05)
+    assert (told.revocation.matched, told.revocation.revoked) == (3, 3)
+    for name in names:
+        wanted = SignRequest(binding_id=name, tenant_id=tenant, requests=[INFO])
+        with pytest.raises(BindingRevoked):
+            await call(there.signer.Sign, wanted, timeout_s=DEADLINE_S)
+    for method, request in ((here.bulk.RevokeMany, order), (here.bulk.DescribeRevocation, look)):
+        with pytest.raises(PermissionDenied) as refused:
+            await call(method, request, timeout_s=DEADLINE_S, authorization=token)
+        assert refused.value.extra == {"scope": "admin"}
 
 
 async def test_only_an_operators_own_token_freezes_lists_or_lifts(pair: Pair, reach: list[Reach], tenant: str) -> None:

@@ -22,6 +22,8 @@ _MODELS: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
     (incident_schemas.FreezeRequest, "validation"),
     (incident_schemas.Freeze, "serialization"),
     (incident_schemas.FreezeList, "serialization"),
+    (incident_schemas.RevocationRequest, "validation"),
+    (incident_schemas.Revocation, "serialization"),
     (problems.ProblemBody, "serialization"),
 ]
 # What every route can answer, before it looks at anything of its own.

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from strongroom.types.v1 import binding_pb2 as pb
 
-CODES: Final = frozenset(["whitespace_removed", "frozen"])
+CODES: Final = frozenset(["whitespace_removed", "frozen", "delete_key_at_exchange"])
 FROZEN: Final = {
     "code": "frozen",
     "severity": "info",
@@ -17,6 +17,19 @@ FROZEN: Final = {
 }
 
 
+DELETE_KEY: Final = {
+    "code": "delete_key_at_exchange",
+    "severity": "info",
+    "title": "Delete the key at Bitget too",
+    "detail": "This binding has ended and nothing is signed for it any more. The API key itself still exists at Bitget "
+    "until it is deleted there, and works for whoever has it.",
+    "remedy": "Log in at Bitget, open your profile picture, then API keys, and delete the key {hint}. Nobody but the "
+    "owner of the account can do that.",
+    "actor": "customer",
+    "evidence": None,
+}
+
+
 def of(record: pb.Binding) -> list[dict[str, Any]]:
     """Return the notices of a record in the shape of a finding."""
     found = []
@@ -24,6 +37,9 @@ def of(record: pb.Binding) -> list[dict[str, Any]]:
         found.append(_whitespace_removed(", ".join(record.whitespace_removed)))
     if record.frozen:
         found.append(FROZEN)
+    if record.verdict.status == pb.STATUS_REVOKED:
+        remedy = str(DELETE_KEY["remedy"]).format(hint=record.credential.api_key_hint)
+        found.append({**DELETE_KEY, "remedy": remedy})
     return found
 
 

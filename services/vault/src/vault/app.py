@@ -14,14 +14,15 @@ from common.rpc import server as rpc_server
 from common.rpc.health import Health
 from common.rpc.tls import Identity
 from common.tokens import TokenVerifier
-from strongroom.vault.v1 import binding_store_pb2, freezes_pb2, signer_pb2, tenants_pb2, trail_pb2
+from strongroom.vault.v1 import binding_store_pb2, freezes_pb2, revocations_pb2, signer_pb2, tenants_pb2, trail_pb2
 from strongroom.vault.v1.binding_store_pb2_grpc import add_BindingStoreServicer_to_server
 from strongroom.vault.v1.freezes_pb2_grpc import add_FreezesServicer_to_server
+from strongroom.vault.v1.revocations_pb2_grpc import add_RevocationsServicer_to_server
 from strongroom.vault.v1.signer_pb2_grpc import add_SignerServicer_to_server
 from strongroom.vault.v1.tenants_pb2_grpc import add_TenantsServicer_to_server
 from strongroom.vault.v1.trail_pb2_grpc import add_TrailServicer_to_server
 
-from vault import freezes_servicer, policy, tenants_servicer, trail_servicer
+from vault import freezes_servicer, policy, revocations_servicer, tenants_servicer, trail_servicer
 from vault.actor import Admission
 from vault.audit import AuditLog
 from vault.bindings import Bindings
@@ -39,6 +40,8 @@ from vault.history import History
 from vault.listing import Listing
 from vault.reconcile import Reconciler
 from vault.registry import Registry
+from vault.revocations import Revocations
+from vault.revocations_servicer import BulkRevocation
 from vault.rotation import Rotations
 from vault.servicer import CALLERS, Oracle, Store
 from vault.settings import VaultSettings
@@ -92,12 +95,13 @@ class App:
             audit=self._audit,
             clock=clock,
         )
+        enrolments = Enrolments(documents, own, self._audit)
         self._store = Store(
             bindings=bindings,
             rotations=rotations,
             settlements=settlements,
             updates=Updates(bindings.records, self._audit, clock),
-            enrolments=Enrolments(documents, own, self._audit),
+            enrolments=enrolments,
             listing=Listing(documents, self._directory),
             freezer=freezer,
             admission=admission,
@@ -107,6 +111,8 @@ class App:
         self._oracle = Oracle(signer, admission)
         self._trails = Trails(History(self._audit), admission)
         self._switches = KillSwitches(freezer, tokens)
+        self._revocations = Revocations(bindings, enrolments, documents, own, self._audit, clock=clock, steps=steps)
+        self._bulk = BulkRevocation(self._revocations, tokens)
         tenants = Tenants(own, self._directory, self._audit, clock)
         self._administration = Administration(tenants, admission)
         self._settings = settings
@@ -133,6 +139,7 @@ class App:
             asyncio.create_task(lifecycle.until(stopping, CANARY_S, self._canary)),
             asyncio.create_task(lifecycle.until(stopping, HEADS_S, self._heads.round)),
             asyncio.create_task(self._reconcile(stopping)),
+            asyncio.create_task(self._revocations.run(stopping)),
         ]
         await stopping.wait()
         await self._health.ready(False)
@@ -140,6 +147,7 @@ class App:
         for duty in duties:
             duty.cancel()
         await asyncio.gather(*duties, return_exceptions=True)
+        await self._revocations.stop()
         await self._heads.close()
         logs.get().info("stopped")
 
@@ -147,7 +155,13 @@ class App:
         return rpc_server.build(
             self._settings.listen,
             Identity.of(self._settings),
-            {**CALLERS, **freezes_servicer.CALLERS, **tenants_servicer.CALLERS, **trail_servicer.CALLERS},
+            {
+                **CALLERS,
+                **freezes_servicer.CALLERS,
+                **revocations_servicer.CALLERS,
+                **tenants_servicer.CALLERS,
+                **trail_servicer.CALLERS,
+            },
             self._settings.trust_domain,
             [
                 (
@@ -161,6 +175,10 @@ class App:
                 (
                     freezes_pb2.DESCRIPTOR.services_by_name["Freezes"],
                     lambda server: add_FreezesServicer_to_server(self._switches, server),
+                ),
+                (
+                    revocations_pb2.DESCRIPTOR.services_by_name["Revocations"],
+                    lambda server: add_RevocationsServicer_to_server(self._bulk, server),
                 ),
                 (
                     trail_pb2.DESCRIPTOR.services_by_name["Trail"],

@@ -44,7 +44,7 @@ from vault.asked import Asked, asked
 from vault.bindings import Bindings
 from vault.enrolment import Enrolments
 from vault.freezer import Freezer
-from vault.freezes import Place, marked
+from vault.freezes import Place, marked, place_of
 from vault.listing import Listing
 from vault.registry import Registered
 from vault.rotation import Rotations
@@ -156,11 +156,7 @@ class Store(BindingStoreServicer):
         """Store a credential that is to replace a binding's."""
         actor, tenant = await self._admission.admit(context, WRITE)
         view = await self._view(tenant)
-        ids.binding_id(request.binding_id)
-        record = await self._bindings.records.load(actor.tenant, request.binding_id)
-        place = Place(actor.tenant, request.binding_id, record.binding.subject, record.binding.exchange)
-        if freeze := await self._freezer.stopping(place):  # the replacement could not be verified
-            await self._freezer.refuse(actor, "stage", place, freeze)
+        await self._unfrozen(actor, "stage", request.binding_id)  # the replacement could not be verified
         binding, attempt = await self._rotations.stage(actor, request)
         return StageResponse(binding=view(binding), version=attempt.version, reason=attempt.reason)
 
@@ -184,6 +180,8 @@ class Store(BindingStoreServicer):
         """Change label, subject or scopes."""
         actor, tenant = await self._admission.admit(context, WRITE)
         view = await self._view(tenant)
+        if request.HasField("subject") or request.scopes:  # nobody leaves a freeze by another subject
+            await self._unfrozen(actor, "update", request.binding_id)
         ids.binding_id(request.binding_id)
         binding, scopes_changed = await self._updates.update(actor, request)
         return UpdateResponse(binding=view(binding), scopes_changed=scopes_changed)
@@ -220,6 +218,12 @@ class Store(BindingStoreServicer):
         """Return what completes a record for an answer: when its credential is due, and whether it is frozen."""
         freezes = await self._freezer.active()
         return lambda binding: marked(freezes, tenant.rules.dated(binding))
+
+    async def _unfrozen(self, actor: Actor, action: str, name: str) -> None:
+        """Raise PolicyRefused for a change of a binding that is frozen."""
+        place = place_of((await self._bindings.records.load(actor.tenant, ids.binding_id(name))).binding)
+        if freeze := await self._freezer.stopping(place):
+            await self._freezer.refuse(actor, action, place, freeze)
 
     async def _admit(self, actor: Actor, wanted: Asked) -> None:
         """Raise PolicyRefused for a new binding where everything is frozen; a repeat is answered as before."""

@@ -19,6 +19,9 @@ PROMOTE: Final = ("promote.intent", "promote.recorded", "settle.fenced", "settle
 ABANDON: Final = ("abandon.intent", "abandon.recorded", *SETTLE)
 REVOKE: Final = ("revoke.intent", "revoke.recorded", "revoke.fenced", "revoke.destroyed")
 
+# Of ending many at once; each binding takes the steps of a revocation besides.
+MANY: Final = ("many.asked", "many.listed", "many.matched", "many.ended", "many.counted", "many.done")
+
 
 class Steps(Protocol):
     """Told of each durable step once it is done."""

@@ -17,7 +17,7 @@ from vault.material import Material
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Collection = Literal["bindings", "credentials", "fp", "accounts"]
-OwnCollection = Literal["freezes", "heads", "holders", "sealed", "tenants"]
+OwnCollection = Literal["freezes", "heads", "holders", "revocations", "sealed", "tenants"]
 RETRY_AFTER_S: Final = 2.0
 
 
@@ -112,13 +112,15 @@ class Documents(Protocol):
 class OwnDocuments(Protocol):
     """The service's own documents, which no tenant's token opens.
 
-    Who holds a key, which binding a ciphertext belongs to, the freezes, heads of the audit, and the registry (read
-    only).
+    Who holds a key, which binding a ciphertext belongs to, freezes, bulk revocations, heads of the audit, and the
+    registry (read only).
     """
 
     async def read(self, collection: OwnCollection, name: str) -> Document | None: ...
 
     async def write(self, collection: OwnCollection, name: str, data: Mapping[str, Any], cas: int) -> Outcome[int]: ...
+
+    async def names(self, collection: Literal["revocations"]) -> list[str]: ...
 
 
 class Keys(Protocol):

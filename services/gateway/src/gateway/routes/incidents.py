@@ -1,4 +1,4 @@
-"""Own `/v1/admin/freezes`: what operators do in an incident. Reads the request and hands on; decides nothing."""
+"""Own freezes and bulk revocation under `/v1/admin`. Reads the request and hands on; decides nothing."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from gateway import documented, requests
 from gateway.auth import Session, session
-from gateway.incident_schemas import FreezeRequest
+from gateway.incident_schemas import FreezeRequest, RevocationRequest
 from gateway.services import of
 
 JSON = "application/json"
@@ -68,3 +68,36 @@ async def lift(
     """Lift a freeze. Safe to repeat."""
     await of(request).incidents.lift(who.authorization, freeze_id, reason)
     return Response(status_code=204)
+
+
+@router.post(
+    "/revocations",
+    summary="Revoke many bindings",
+    dependencies=[NO_QUERY],
+    status_code=202,
+    openapi_extra=documented.body("RevocationRequest"),
+    responses=documented.answers(
+        {202: ("Taken: it will be carried out, whatever process ends", JSON, "Revocation")},
+        *("malformed_json", "duplicate_key", "unsupported_media_type", "invalid_request", "idempotency_key_reused"),
+    ),
+)
+async def revoke(
+    request: Request,
+    who: Operator,
+    key: Annotated[str, Depends(requests.idempotency_key)],
+    wanted: Annotated[RevocationRequest, Depends(requests.body(RevocationRequest))],
+) -> Response:
+    """End every binding of a tenant that fits. To keep new ones from coming meanwhile, freeze the tenant first."""
+    taken = await of(request).incidents.revoke(who.authorization, key, wanted)
+    return Response(to_json(taken), 202, {"Location": f"/v1/admin/revocations/{taken['id']}"}, JSON)
+
+
+@router.get(
+    "/revocations/{revocation_id}",
+    summary="Read a bulk revocation",
+    dependencies=[NO_QUERY],
+    responses=documented.answers({200: ("How far it is, and the report once it is done", JSON, "Revocation")}),
+)
+async def revocation(request: Request, who: Operator, revocation_id: str) -> Response:
+    """Return how far it is: what fits, what has ended, what has failed so far."""
+    return Response(to_json(await of(request).incidents.revocation(who.authorization, revocation_id)), media_type=JSON)

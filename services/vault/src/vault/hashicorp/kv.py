@@ -5,7 +5,7 @@ built from checked ids.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from vault.hashicorp.http import Answer, VaultHttp, outcome, read
 from vault.hashicorp.login import SERVICE, Role, tenant_role
@@ -66,6 +66,10 @@ class OwnKeyValue:
     async def write(self, collection: OwnCollection, name: str, data: Mapping[str, Any], cas: int) -> Outcome[int]:
         """Write version `cas` + 1, if `cas` is the current one (0: none)."""
         return await _next(self._http, SERVICE, data, cas, collection, name)
+
+    async def names(self, collection: Literal["revocations"]) -> list[str]:
+        """Return the names of a collection's documents, sorted; the service may list this one only."""
+        return listed(read(await self._http.call(SERVICE, "LIST", MOUNT, "metadata", collection, pure=True)))
 
 
 async def _newest(http: VaultHttp, role: Role, *segments: str) -> Document | None:
