@@ -6,6 +6,7 @@ import secrets
 from urllib.parse import quote
 
 import httpx
+import pytest
 import redis
 
 from tests.integration.conftest import Driver
@@ -39,6 +40,7 @@ def dump(server: redis.Redis) -> bytes:
     return repr(parts).encode()
 
 
+@pytest.mark.bar(9)
 def test_no_secret_comes_to_rest_or_goes_out_anywhere(driver: Driver) -> None:
     answers: list[bytes] = []
     needles: set[bytes] = set()
@@ -104,6 +106,7 @@ def test_the_public_port_shows_no_map_of_itself(driver: Driver) -> None:
         assert http.request("TRACE", "/v1/bindings").status_code in (404, 405)
 
 
+@pytest.mark.bar(17)
 def test_a_secret_in_the_query_is_refused_and_not_logged(driver: Driver) -> None:
     with driver.client() as http:
         answer = http.get("/v1/bindings", params={"secret_key": "canaryInTheQuery"})

@@ -39,6 +39,7 @@ def bodies(good: dict) -> dict[str, object]:
     }
 
 
+@pytest.mark.bar(10)
 def test_malformed_bodies_are_refused_without_an_echo_of_any_value(driver: Driver) -> None:
     good = {"api_key": "bg_" + CANARY, "secret_key": CANARY * 2, "passphrase": CANARY[:20]}
     with driver.client() as http:

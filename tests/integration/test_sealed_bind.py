@@ -16,7 +16,7 @@ import pytest
 from cli.processes import clean_environment
 from cli.sealing import WrappingKey, hmac_secret, rsa_secret
 
-from tests.integration.conftest import Driver
+from tests.integration.conftest import Driver, eventually
 
 COMMAND = [sys.executable, "-m", "cli", "bind"]
 
@@ -24,7 +24,8 @@ COMMAND = [sys.executable, "-m", "cli", "bind"]
 def sealed(driver: Driver, credential: dict[str, str]) -> dict[str, str]:
     """Return a credential with its secret sealed, as a customer's own program would send it."""
     with driver.client() as http:
-        wrapping = WrappingKey(http.get("/v1/exchanges/bitget").json()["wrapping_key"]["public_key"])
+        told = eventually(lambda: http.get("/v1/exchanges/bitget").json()["wrapping_key"])
+    wrapping = WrappingKey(told["public_key"])
     plain, key_type = credential["secret_key"], credential.get("key_type", "hmac")
     secret = hmac_secret(plain) if key_type == "hmac" else rsa_secret(plain.encode())
     kept = {name: value for name, value in credential.items() if name in ("api_key", "passphrase", "key_type")}

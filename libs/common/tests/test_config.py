@@ -1,7 +1,7 @@
 """Settings are strict, and never shown with a secret."""
 
 import pytest
-from common import config
+from common import config, profile
 from pydantic import ValidationError
 
 
@@ -71,3 +71,63 @@ def test_a_redis_url_with_a_password_is_refused_and_the_file_named(url: str) -> 
     said = config.describe(refusal.value)
     assert "canary" not in said
     assert ("STRONGROOM_REDIS_PASSWORD_FILE" in said) is ("password" in url)
+
+
+SAFE = {
+    "vault_url": "https://vault:8200",
+    "vault_ca_file": "/ca.pem",
+    "redis_url": "rediss://redis:6379/0?ssl_ca_certs=/ca.pem",
+    "bitget_url": "https://api.bitget.com",
+}
+
+
+@pytest.mark.bar(60)
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"vault_url": "http://vault:8200"}, "vault_url: TLS is off"),
+        ({"vault_ca_file": None}, "vault_ca_file: missing"),
+        ({"redis_url": "redis://redis:6379"}, "redis_url: TLS is off"),
+        ({"redis_url": "redis://127.0.0.1:6379"}, "redis_url: TLS is off"),
+        ({"redis_url": "rediss://redis:6379?ssl_cert_reqs=none"}, "redis_url: ssl_cert_reqs switches"),
+        ({"redis_url": "rediss://redis:6379?SSL_CERT_REQS=Optional"}, "redis_url: SSL_CERT_REQS switches"),
+        ({"redis_url": "rediss://redis:6379?ssl_check_hostname=False"}, "redis_url: ssl_check_hostname switches"),
+        ({"bitget_url": "http://api.bitget.com"}, "bitget_url: TLS is off"),
+    ],
+)
+def test_production_refuses_each_unsafe_setting_by_name(change, named) -> None:
+    (found,) = profile.faults({**SAFE, **change})
+    assert found.startswith(named)
+
+
+def test_production_takes_settings_that_are_safe_or_not_there() -> None:
+    assert profile.faults(SAFE) == []
+    assert profile.faults({"listen": "0.0.0.0:1"}) == []
+    assert profile.faults({**SAFE, "redis_url": "unix:///run/redis.sock"}) == []
+
+
+@pytest.mark.bar(60)
+@pytest.mark.parametrize("arguments", [[], ["--check"]])
+def test_a_process_in_production_ends_with_one_line_that_names_every_item(arguments, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("STRONGROOM_LISTEN", "127.0.0.1:80")
+    monkeypatch.setenv("STRONGROOM_PROFILE", "production")
+    with pytest.raises(SystemExit) as stop:
+        config.load(Sample, arguments)
+    written = capsys.readouterr()
+    assert (stop.value.code, written.out) == (2, "")
+    assert (
+        written.err == "settings: refused in production: STRONGROOM_REDIS_URL: TLS is off: must begin with rediss://\n"
+    )
+
+
+@pytest.mark.bar(60)
+def test_no_setting_switches_mutual_tls_or_verification_off(monkeypatch, capsys) -> None:
+    for name in ("TLS_DISABLE", "VERIFY", "INSECURE", "REFLECTION", "VAULT_SKIP_VERIFY"):
+        monkeypatch.setenv(f"STRONGROOM_{name}", "false")
+        with pytest.raises(SystemExit) as stop:
+            config.load(config.ServiceSettings, [])
+        monkeypatch.delenv(f"STRONGROOM_{name}")
+        assert stop.value.code == 2
+        told = capsys.readouterr().err
+        assert f"STRONGROOM_{name}: unknown setting" in told
+        assert "STRONGROOM_TLS_CERT_FILE: Field required" in told

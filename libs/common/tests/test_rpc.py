@@ -82,6 +82,7 @@ async def test_each_error_of_the_family_arrives_as_itself(
     assert error.extra == {"rule": "R1", "binding_id": "b" * 32}
 
 
+@pytest.mark.bar(11)
 async def test_the_text_of_a_bug_never_reaches_the_caller(port: int, authority: Authority, tmp_path: Path) -> None:
     async with client.channel(f"127.0.0.1:{port}", "vault", identity(authority.issue("gateway", tmp_path))) as channel:
         call = rpc.BindingStoreStub(channel).Describe(pb.DescribeRequest(binding_id="bug"), timeout=5)

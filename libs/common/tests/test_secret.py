@@ -18,6 +18,7 @@ class Holder(BaseModel):
     secret: Secret
 
 
+@pytest.mark.bar(12)
 @pytest.mark.parametrize("show", [repr, str, format, ascii, "{}".format, "%s".__mod__, "{!r:>10}".format])
 def test_no_way_of_writing_a_secret_shows_it(show) -> None:
     assert CANARY not in show(Secret(CANARY))

@@ -162,6 +162,7 @@ def test_another_method_is_told_which_there_are(client, path, method, allowed):
 NAMES = ["secret", "secret_key", "passphrase", "api_key", "token", "access_token", "password", "authorization"]
 
 
+@pytest.mark.bar(17)
 @pytest.mark.parametrize("name", [*NAMES, "Secret-Key", "%73ecret"])
 def test_a_secret_in_the_url_is_refused_and_not_repeated(client, name):
     answer = client.get(f"/v1/bindings?limit=1&{name}=canary")
@@ -237,6 +238,7 @@ def test_pipelined_requests_are_answered_in_order(served):
     assert _problems(_talk(served.port, one + two)) == [(404, "not_found"), (401, "unauthenticated")]
 
 
+@pytest.mark.bar(18)
 @pytest.mark.parametrize("path", ["/v1/bindings", "/nothing", "/v1/exchanges/bitget", "/v1/bindings?token=1"])
 def test_every_answer_may_not_be_kept_and_names_no_server(client, path):
     answer = client.get(path)
@@ -276,6 +278,7 @@ def test_a_client_that_goes_while_it_sends_does_no_harm(served, client):
     assert client.get("/v1/bindings").status_code == 200
 
 
+@pytest.mark.bar(11)
 def test_an_unknown_failure_in_a_route_tells_nothing(serve, issuer, tenant):
     broken = serve()
     broken.gateway._streams.open = None  # calling it is a TypeError, which no code expects

@@ -43,6 +43,7 @@ MALFORMED = {
 }
 
 
+@pytest.mark.bar(10)
 @pytest.mark.parametrize("fault", MALFORMED)
 def test_a_malformed_bind_is_refused_without_an_echo(client, body, fault):
     for name in ("api_key", "secret_key", "passphrase"):

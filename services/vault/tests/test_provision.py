@@ -116,6 +116,7 @@ CASES = [
 ]
 
 
+@pytest.mark.bar(14)
 @pytest.mark.parametrize(("identity", "method", "path", "body"), CASES, ids=str)
 async def test_no_identity_may(
     server: Any, tenant: str, bound: str, identity: str, method: str, path: str, body: dict[str, Any]

@@ -7,11 +7,12 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath, ValidationError
 
+from common import profile
 from common.secret import Secret
 
 PREFIX = "STRONGROOM_"
@@ -46,6 +47,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+    profile: Literal["development", "production"] = "development"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -103,12 +105,17 @@ def _without_password(value: Any) -> Any:
 
 
 def load(kind: type[S], arguments: list[str]) -> S:
-    """Return the process's settings, or exit: 2 with one line when they are wrong, 0 after `--check`."""
+    """Return the process's settings, or exit: 2 with one line when they are wrong or unsafe, 0 after `--check`."""
     try:
         settings = kind.from_environment(os.environ)
     except ValidationError as error:
         sys.stderr.write(f"settings: {describe(error)}\n")
         raise SystemExit(2) from None
+    refused = profile.faults(settings.model_dump()) if settings.profile == "production" else []
+    if refused:
+        lines = (f"{PREFIX}{name.upper()}:{why}" for name, _, why in (fault.partition(":") for fault in refused))
+        sys.stderr.write(f"settings: refused in production: {'; '.join(lines)}\n")
+        raise SystemExit(2)
     if "--check" in arguments:
         sys.stdout.write(redacted(settings) + "\n")
         raise SystemExit(0)

@@ -14,6 +14,7 @@ from vault.app import App
 from vault.hashicorp.login import admin_client
 from vault.hashicorp.preflight import WrongRights
 from vault.hashicorp.provision import provision, tenants_of
+from vault.hashicorp.server import is_root
 from vault.settings import ProvisionSettings, VaultSettings
 
 
@@ -46,6 +47,8 @@ def provision_vault(arguments: list[str]) -> None:
         _end(f"STRONGROOM_TENANTS_FILE: {getattr(error, 'detail', error)}", 2)
     client = admin_client(settings.connection, read_secret(settings.vault_token_file))
     try:
+        if settings.profile == "production" and is_root(client):
+            _end("refused in production: STRONGROOM_VAULT_TOKEN_FILE holds a root token")
         provision(client, settings.login_public_key_file.read_text(), tenants, _say)
     except VaultError as error:
         _end(f"Vault refused ({type(error).__name__})")

@@ -29,7 +29,7 @@ from vault.bindings import Bindings
 from vault.enrolment import Enrolments
 from vault.freezer import Freezer
 from vault.freezes_servicer import KillSwitches
-from vault.hashicorp import preflight
+from vault.hashicorp import preflight, server
 from vault.hashicorp.directory import VaultDirectory
 from vault.hashicorp.http import VaultHttp
 from vault.hashicorp.kv import KeyValue, OwnKeyValue
@@ -132,8 +132,8 @@ class App:
                 await self._audit.stop()
 
     async def _until_stopped(self, stopping: asyncio.Event) -> None:
-        server = self._server()
-        await server.start()
+        rpc = self._server()
+        await rpc.start()
         logs.get().info("serving", address=self._settings.listen)
         duties = [
             asyncio.create_task(lifecycle.until(stopping, CANARY_S, self._canary)),
@@ -143,7 +143,7 @@ class App:
         ]
         await stopping.wait()
         await self._health.ready(False)
-        await server.stop(GRACE_S)
+        await rpc.stop(GRACE_S)
         for duty in duties:
             duty.cancel()
         await asyncio.gather(*duties, return_exceptions=True)
@@ -195,12 +195,20 @@ class App:
         """Wait for Vault, then make sure of our own rights there."""
         while not stopping.is_set():
             try:
+                await self._safe()
                 await preflight.check(self._http)
                 await self._heads.begin()
                 return
             except Unavailable as error:
                 logs.get().warning("waiting_for_vault", reason=error.reason)
             await lifecycle.pause(stopping, PREFLIGHT_S)
+
+    async def _safe(self) -> None:
+        """Raise WrongRights, in the production profile, for a server that is unfit for it."""
+        if self._settings.profile == "production":
+            found = await asyncio.to_thread(server.unsafe, self._settings.connection)
+            if found:
+                raise preflight.WrongRights(f"refused in production: {'; '.join(found)}")
 
     async def _canary(self) -> None:
         try:

@@ -23,6 +23,7 @@ from joserfc.jwk import ECKey
 from vault.store import unavailable
 
 AUDIENCE: Final = "strongroom-vault"
+BATCH: Final = "batch"
 ASSERTION_LIFE_S: Final = 60
 BACKDATED_S: Final = 5  # the server's clock may be a little behind ours
 RENEW_AT: Final = 2 / 3
@@ -154,7 +155,10 @@ class Logins:
         client = admin_client(self._connection)
         try:
             answer = client.auth.jwt.jwt_login(role.name, self._assertion(role), use_token=False)
-            return Secret(answer["auth"]["client_token"]), int(answer["auth"]["lease_duration"])
+            auth = answer["auth"]
+            if auth["token_type"] != BATCH or "root" in auth["policies"]:
+                raise PermissionDenied("unsafe_token", f"Vault's token for {role.name} is root, or no batch token.")
+            return Secret(auth["client_token"]), int(auth["lease_duration"])
         except InvalidRequest as error:
             if any("could not be found" in str(text) for text in error.errors or ()):
                 raise PermissionDenied("not_provisioned", "This identity is not known to the key vault.") from None
