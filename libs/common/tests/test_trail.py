@@ -129,9 +129,11 @@ def test_what_is_cut_off_the_end_is_found_by_what_was_kept_elsewhere_heads_and_a
 
 @pytest.mark.bar(57)
 def test_a_line_cut_in_its_middle_is_found_without_anything_else(whole: Written) -> None:
-    whole.put(2, [*whole.lines(2)[:-1], whole.lines(2)[-1][:40]])
-    faults = whole.check(kept=False).faults
-    assert [(fault.line, fault.code) for fault in faults] == [(6, "cut")]
+    lines = whole.lines(2)
+    for rest in (lines[-1][:40], lines[-1][:-1]):
+        whole.put(2, [*lines[:-1], rest])
+        faults = whole.check(kept=False).faults
+        assert [(fault.line, fault.code) for fault in faults] == [(6, "cut")]
 
 
 @pytest.mark.bar(57)

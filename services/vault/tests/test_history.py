@@ -131,6 +131,13 @@ async def test_what_is_not_on_disk_for_sure_and_what_was_spoilt_is_not_shown(aud
     assert len(lines) == len(set(lines))
 
 
+async def test_a_line_that_only_mentions_a_tenant_is_not_its_own(audit: AuditLog) -> None:
+    line = {"action": "sign", "phase": "outcome", "tenant": OTHER, "binding": BINDINGS[0], "about": {"tenant": MINE}}
+    await audit.append(line)
+    page = await History(audit).page(Wanted(MINE), "", 1)
+    assert [fields for fields, _ in page.lines] == own_of(audit)[:1]
+
+
 async def test_a_file_that_was_moved_away_leaves_the_others(audit: AuditLog) -> None:
     reader, files = History(audit), trail.files_of(audit.path.parent)
     first = await reader.page(Wanted(MINE), "", 25)
