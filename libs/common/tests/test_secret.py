@@ -31,6 +31,7 @@ def test_a_model_with_a_secret_shows_only_the_mask() -> None:
         assert CANARY not in shown
 
 
+@pytest.mark.bar(12)
 @pytest.mark.parametrize("leave", [pickle.dumps, copy.copy, copy.deepcopy, json.dumps])
 def test_a_secret_cannot_leave_by_copying_or_encoding(leave) -> None:
     with pytest.raises(TypeError) as failure:

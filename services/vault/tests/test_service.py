@@ -506,6 +506,7 @@ def test_check_prints_the_settings_and_an_unknown_variable_stops_the_start(world
     assert (bad.returncode, bad.stderr) == (2, "settings: STRONGROOM_DEBUG: unknown setting\n")
 
 
+@pytest.mark.bar(60)
 def test_it_does_not_start_with_a_right_too_many_or_too_few(server: Any, tmp_path: Path) -> None:
     authority, issuer = pki.Authority.create(tmp_path / "pki"), TokenIssuer.create(tmp_path / "issuer")
     settings = settings_of(server, tmp_path, authority, issuer)
