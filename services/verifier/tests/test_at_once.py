@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from strongroom.types.v1 import binding_pb2 as types
 
+pytestmark = pytest.mark.usefixtures("no_limits")
+
 INFO, SETTINGS, ASSETS = (f"/api/v3/account/{name}" for name in ("info", "settings", "assets"))
 
 

@@ -15,11 +15,9 @@ from common import redis as connections
 from common.clock import SystemClock
 from redis.asyncio import Redis
 from simulator import config
-from verifier.bitget import limits
-from verifier.bitget.budget import BURST, CALLS_PER_MINUTE, DOUBT_S, PRIORITY_BURST, Caller, Held, LocalBudget
+from verifier.bitget.budget import BURST, CALLS_PER_MINUTE, DOUBT_S, Caller, Held, LocalBudget
 from verifier.bitget.client import open_session
 from verifier.bitget.codes import ExchangeFailure, Group
-from verifier.bitget.limits import LIMITS, Limit
 from verifier.bitget.reach import PATH, Reach
 from verifier.bitget.shared_budget import EGRESS, PROBE, SHUT, SharedBudget
 
@@ -62,44 +60,6 @@ def _most(moments: list[float], seconds: float) -> int:
     sliding = max(sum(start <= one < start + seconds for one in moments) for start in moments)
     fixed = max(sum(int(one / seconds) == part for one in moments) for part in {int(one / seconds) for one in moments})
     return max(sliding, fixed)
-
-
-@pytest.mark.parametrize("limit", [*sorted({limit.per_second for limit in LIMITS.values()}), 4, 7, 100])
-def test_no_second_holds_more_than_the_limit_by_arithmetic(limit: float) -> None:
-    """A burst at the start and a spaced call as often as allowed is the worst case of a spacing."""
-    one = Limit(limit, "uid")
-    moments = [0.0] * one.burst + [one.interval_s * count for count in range(1, 400)]
-    assert _most(moments, 1.0 if limit >= 1 else 1 / limit) <= max(limit, 1)
-
-
-def test_no_minute_holds_more_than_bitget_allows_with_trading_either() -> None:
-    assert CALLS_PER_MINUTE * (1 + BURST) < CALLS_PER_MINUTE * (1 + PRIORITY_BURST) + 60 / DOUBT_S < 6000
-
-
-def test_the_limits_are_bitgets_own() -> None:
-    assert (LIMITS[INFO].per_second, LIMITS[FAST].per_second, LIMITS[SLOW].per_second) == (5, 20, 1)
-    assert limits.of("GET /api/v2/public/time").scope == "ip"
-    assert limits.of("GET /api/v9/nobody/knows") == limits.UNKNOWN
-    assert len(LIMITS) > 500
-
-
-NO_LIMITS = (
-    "GET,/api/v2/x,0,uid",
-    "GET,/api/v2/x,nan,uid",
-    "GET,/api/v2/x,five,uid",
-    "GET,/api/v2/x,5,user",
-    "GET,/api/v2/x,5",
-    "GET,/api/v2/x,5,uid,more",
-    "GET,/api/v2/x,5,uid\n" * 2,
-    "GET,/x,5,uid",
-    "PUT,/api/v2/x,5,uid",
-)
-
-
-@pytest.mark.parametrize("row", NO_LIMITS)
-def test_a_row_that_is_no_limit_is_refused(row: str) -> None:
-    with pytest.raises(ValueError, match="limits"):
-        limits.parse("method,path,per_second,scope\n" + row)
 
 
 async def _take(budget: Any, caller: Caller, endpoint: str, moments: list[float], until: float) -> None:

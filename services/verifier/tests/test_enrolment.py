@@ -20,6 +20,8 @@ from strongroom.types.v1.binding_pb2 import (
 from strongroom.vault.v1.binding_store_pb2 import EnrollResponse
 from verifier import enrolment
 
+pytestmark = pytest.mark.usefixtures("no_limits")
+
 OTHER = "u" * 26
 
 

@@ -6,6 +6,8 @@ import pytest
 from common.errors import Unavailable
 from strongroom.types.v1 import binding_pb2 as types
 
+pytestmark = pytest.mark.usefixtures("no_limits")
+
 FAULTS: list[dict[str, Any]] = [
     {"kind": "html"},
     {"kind": "html", "status": 403},

@@ -9,6 +9,8 @@ from common.clock import timestamp
 from strongroom.types.v1 import binding_pb2 as types
 from verifier.schedule import LOOKS_S, Schedule
 
+pytestmark = pytest.mark.usefixtures("no_limits")
+
 UNKNOWN = "bg_" + "0" * 32
 
 

@@ -6,6 +6,8 @@ import pytest
 from strongroom.types.v1 import binding_pb2 as types
 from strongroom.types.v1.binding_pb2 import Verdict
 
+pytestmark = pytest.mark.usefixtures("no_limits")
+
 ASSETS, SETTINGS = "/api/v3/account/assets", "/api/v3/account/settings"
 SPOT, FUTURES = "/api/v2/spot/account/assets", "/api/v2/mix/account/accounts"
 OVERVIEW = "/api/v2/account/all-account-balance"

@@ -6,6 +6,8 @@ import pytest
 from strongroom.types.v1 import binding_pb2 as types
 from strongroom.types.v1.binding_pb2 import SCOPE_FUTURES, SCOPE_SPOT, Verdict
 
+pytestmark = pytest.mark.usefixtures("no_limits")
+
 SECRET = "f" * 64
 
 
