@@ -7,6 +7,7 @@ import time
 from functools import partial
 
 import httpx
+import pytest
 import redis
 
 from tests.integration.conftest import Driver, eventually
@@ -117,6 +118,7 @@ def test_binding_and_revoking_go_on_while_redis_is_gone(driver: Driver) -> None:
     assert driver.settled(bound["id"], seconds=90)["status"] == "connected"
 
 
+@pytest.mark.bar(40)
 def test_a_worker_killed_with_a_job_in_hand_changes_the_outcome_of_nothing(driver: Driver) -> None:
     stream = Stream(driver)
     driver.faults({"kind": "latency", "seconds": 2})

@@ -115,6 +115,7 @@ async def test_a_call_without_a_deadline_is_refused(port: int, authority: Author
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+@pytest.mark.bar(48)
 @pytest.mark.parametrize(
     "uri", ["", spiffe_id("verifier"), spiffe_id("gateway", "other.example"), spiffe_id("gateway") + "/x"], ids=str
 )
@@ -126,6 +127,7 @@ async def test_another_workload_of_the_same_authority_is_refused(
         await describe(port, identity(leaf), "NotFound")
 
 
+@pytest.mark.bar(48)
 async def test_strangers_do_not_get_through_the_handshake(port: int, authority: Authority, tmp_path: Path) -> None:
     foreign = Authority.create(tmp_path / "foreign").issue("gateway")
     past = dt.datetime.now(dt.UTC) - dt.timedelta(days=2)
@@ -134,10 +136,16 @@ async def test_strangers_do_not_get_through_the_handshake(port: int, authority: 
     for leaf in (foreign, expired, server_only):
         with pytest.raises(errors.Unavailable):
             await describe(port, identity(leaf, authority.ca_file), "NotFound")
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await rpc.BindingStoreStub(channel).Describe(pb.DescribeRequest(), timeout=5)
-    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    nameless = grpc.aio.secure_channel(
+        f"127.0.0.1:{port}",
+        grpc.ssl_channel_credentials(authority.ca_file.read_bytes()),
+        options=[("grpc.ssl_target_name_override", "vault")],
+    )
+    for without in (grpc.aio.insecure_channel(f"127.0.0.1:{port}"), nameless):
+        async with without as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await rpc.BindingStoreStub(channel).Describe(pb.DescribeRequest(), timeout=5)
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
 async def test_a_client_does_not_talk_to_a_server_of_another_name(

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -69,6 +70,40 @@ CLAIMS: dict[str, dict[str, Any]] = {
 def test_a_token_with_a_wrong_or_missing_claim_is_refused(name: str, issuer, verifier: TokenVerifier) -> None:
     with pytest.raises(Unauthenticated):
         verifier.verify("Bearer " + issuer.issue(TENANT, claims=CLAIMS[name]))
+
+
+@dataclass
+class StoppedClock(SystemClock):
+    """A clock that stands still, so many seconds from the issuer's."""
+
+    off: int
+
+    def unix(self) -> float:
+        return NOW + self.off
+
+
+@pytest.mark.bar(45)
+@pytest.mark.parametrize(
+    ("off", "good"),
+    [
+        (-3600, False),
+        (-31, False),
+        (-20, True),
+        (0, True),
+        (20, True),
+        (60 + 20, True),
+        (60 + 31, False),
+        (3600, False),
+    ],
+)
+def test_a_clock_that_is_off_is_forgiven_thirty_seconds_and_no_more(off: int, good: bool, issuer: TokenIssuer) -> None:
+    token = issuer.issue(TENANT, claims={"iat": NOW, "nbf": NOW, "exp": NOW + 60})
+    verifier = TokenVerifier(issuer.issuer, issuer.jwks_file, StoppedClock(off))
+    if good:
+        assert verifier.verify(f"Bearer {token}").tenant == TENANT
+    else:
+        with pytest.raises(Unauthenticated):
+            verifier.verify(f"Bearer {token}")
 
 
 @pytest.mark.parametrize(

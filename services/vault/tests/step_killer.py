@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from common import logs
 from common.clock import SystemClock
 from google.protobuf import json_format
 from strongroom.vault.v1.binding_store_pb2 import BindRequest, PromoteRequest, StageRequest
@@ -91,6 +92,7 @@ async def act(order: dict[str, Any], url: str, login_key: Path, audit_folder: Pa
 
 
 def main() -> None:
+    logs.configure("killed", "error")  # on standard error: the answers alone are on standard output
     url, login_key, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     for line in sys.stdin:
         child = os.fork()

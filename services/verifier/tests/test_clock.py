@@ -24,6 +24,7 @@ async def _verified(bench: Any) -> Any:
 
 
 @pytest.mark.parametrize("seconds", [-3600, -120, -20, 20, 120, 3600])
+@pytest.mark.bar(45)
 async def test_a_difference_is_corrected_and_told_whoever_is_off(bench: Any, seconds: int) -> None:
     bench.fault(kind="clock", seconds=seconds)
     observation = await _verified(bench)

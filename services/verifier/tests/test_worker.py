@@ -118,12 +118,14 @@ POISON: list[dict[str, str]] = [
 ]
 
 
+@pytest.mark.bar(39)
 def test_there_is_no_job_in_poison() -> None:
     for fields in POISON:
         with pytest.raises(Misfit):
             decode({name.encode(): value.encode() for name, value in fields.items()})
 
 
+@pytest.mark.bar(39)
 async def test_twenty_poisoned_jobs_are_buried_and_the_pool_lives_on(bench: Any, wait_until: Any) -> None:
     binding = bench.vault.bind(bench.exchange.named("unified-trader"))
     for fields in POISON:
@@ -141,6 +143,7 @@ async def test_twenty_poisoned_jobs_are_buried_and_the_pool_lives_on(bench: Any,
     assert all(len(fields[b"reason"]) < 20 for _, fields in dead)
 
 
+@pytest.mark.bar(39)
 async def test_a_job_of_a_foreign_or_missing_binding_reads_nothing_else(bench: Any) -> None:
     binding = bench.vault.bind(bench.exchange.named("unified-trader"))
     async with _working(bench.pool()):
@@ -176,6 +179,7 @@ async def test_a_job_that_always_fails_is_buried_after_its_deliveries(bench: Any
     assert await bench.redis.xlen(ASKED) == 0
 
 
+@pytest.mark.bar(40)
 async def test_an_abandoned_job_is_taken_over_and_done_once(bench: Any, wait_until: Any) -> None:
     binding = bench.vault.bind(bench.exchange.named("unified-trader"))
     await bench.queue.prepare()

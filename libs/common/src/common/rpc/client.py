@@ -7,8 +7,9 @@ import grpc
 
 from common import context
 from common.rpc.errors import from_rpc
+from common.rpc.renewal import RenewingChannel
 from common.rpc.server import MAX_MESSAGE
-from common.rpc.tls import Identity
+from common.rpc.tls import Files, Identity
 
 OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_MESSAGE),
@@ -23,9 +24,12 @@ OPTIONS: Final = (
 
 
 def channel(target: str, server: str, identity: Identity) -> grpc.aio.Channel:
-    """Return a channel to the service named `server`; its certificate must carry that name."""
+    """Return a channel to the service named `server`; its certificate must carry that name.
+
+    It shows the certificate that is in its files, also when they were replaced meanwhile; raises OSError for none.
+    """
     options = [*OPTIONS, ("grpc.ssl_target_name_override", server)]
-    return grpc.aio.secure_channel(target, identity.channel(), options=options)
+    return RenewingChannel(Files(identity), lambda pem: grpc.aio.secure_channel(target, pem.channel(), options=options))
 
 
 async def call(
