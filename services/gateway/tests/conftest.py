@@ -40,6 +40,8 @@ from strongroom.vault.v1 import freezes_pb2 as freezes
 from strongroom.vault.v1 import freezes_pb2_grpc as freezes_grpc
 from strongroom.vault.v1 import revocations_pb2 as revocations
 from strongroom.vault.v1 import revocations_pb2_grpc as revocations_grpc
+from strongroom.vault.v1 import tenants_pb2 as tenants
+from strongroom.vault.v1 import tenants_pb2_grpc as tenants_grpc
 from strongroom.vault.v1 import trail_pb2 as trail
 from strongroom.vault.v1 import trail_pb2_grpc as trail_grpc
 from strongroom.verifier.v1 import verification_service_pb2 as verification
@@ -64,6 +66,7 @@ class World:
         self.freezes: dict[tuple[str, str], freezes.Freeze] = {}
         self.trail_asked: list[trail.ReadTrailRequest] = []
         self.lifted: list[str] = []
+        self.tenants: dict[str, tenants.Tenant] = {}
         self.revocations: dict[tuple[str, str], revocations.Revocation] = {}
         self.verdict = True
 
@@ -218,6 +221,50 @@ class FreezesService(freezes_grpc.FreezesServicer):
             raise errors.NotFound()
         self.world.lifted.append(request.reason)
         return freezes.LiftFreezeResponse()
+
+
+class TenantsService(tenants_grpc.TenantsServicer):
+    """The vault service's registry of tenants, in memory."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def CreateTenant(self, request: Any, rpc: Any) -> Any:
+        operator = self.world.enter(rpc, "create_tenant")
+        name = hashlib.sha256(f"{operator}{request.idempotency_key}".encode()).hexdigest()[:26]
+        made = tenants.Tenant(id=name, name=request.name, revision=1, created_at=timestamp(NOW))
+        made.rules.CopyFrom(request.rules)
+        made.quotas.CopyFrom(request.quotas)
+        return tenants.CreateTenantResponse(tenant=self.world.tenants.setdefault(name, made), created=True)
+
+    async def GetTenant(self, request: Any, rpc: Any) -> Any:
+        self.world.enter(rpc, "get_tenant")
+        return tenants.GetTenantResponse(tenant=self._found(request.tenant_id))
+
+    async def PageTenants(self, request: Any, rpc: Any) -> Any:
+        self.world.enter(rpc, "page_tenants")
+        names = sorted(name for name in self.world.tenants if name > request.after)
+        page = [self.world.tenants[name] for name in names[: request.limit]]
+        return tenants.PageTenantsResponse(tenants=page, next_after=page[-1].id if len(names) > len(page) else "")
+
+    async def ChangeTenant(self, request: Any, rpc: Any) -> Any:
+        self.world.enter(rpc, "change_tenant")
+        found = self._found(request.tenant_id)
+        if request.expected_revision not in (0, found.revision):
+            raise errors.Aborted()
+        found.revision += 1
+        for part in ("name", "disabled"):
+            if request.HasField(part):
+                setattr(found, part, getattr(request, part))
+        for part in ("rules", "quotas"):
+            if request.HasField(part):
+                getattr(found, part).CopyFrom(getattr(request, part))
+        return tenants.ChangeTenantResponse(tenant=found)
+
+    def _found(self, name: str) -> Any:
+        if name not in self.world.tenants:
+            raise errors.NotFound()
+        return self.world.tenants[name]
 
 
 class TrailService(trail_grpc.TrailServicer):
@@ -424,6 +471,10 @@ def targets(background: Background, authority: Authority, issuer: TokenIssuer) -
                 (
                     freezes.DESCRIPTOR.services_by_name["Freezes"],
                     lambda server: freezes_grpc.add_FreezesServicer_to_server(FreezesService(world), server),
+                ),
+                (
+                    tenants.DESCRIPTOR.services_by_name["Tenants"],
+                    lambda server: tenants_grpc.add_TenantsServicer_to_server(TenantsService(world), server),
                 ),
                 (
                     trail.DESCRIPTOR.services_by_name["Trail"],

@@ -419,7 +419,7 @@ async def test_only_an_administrator_changes_tenants_and_a_tenant_knows_of_itsel
         ({"rules": {"errors": ["invalid_secret"]}}, "rules.errors"),
         ({"rules": {"rotation_days": -1}}, "rules"),
         ({"quotas": {"concurrency": -1}}, "quotas"),
-        ({"quotas": {"requests_per_minute": 2_000_000}}, "quotas"),
+        ({"quotas": {"concurrency": 2_000_000}}, "quotas"),
         ({"idempotency_key": ""}, "idempotency_key"),
     ],
 )

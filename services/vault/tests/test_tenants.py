@@ -33,16 +33,16 @@ def told(parts: Any, tenant: str) -> list[tuple[str, str, str]]:
 async def test_a_tenant_is_made_once_for_a_key_under_an_id_of_fixed_length_and_can_bind_at_once(
     tenants: Tenants, parts: Any, request_of: Any
 ) -> None:
-    wanted = Registered("Desk", STRICT, Quotas(bindings=5))
+    wanted = Registered("Desk", STRICT, Quotas(concurrency=5))
     made = await asyncio.gather(*(tenants.create(OPERATOR, "one", wanted) for _ in range(8)))
     assert sorted(created for _, created in made) == [False] * 7 + [True]
     tenant = made[0][0]
     assert {one.id for one, _ in made} == {tenant.id}
     assert TENANT_ID.fullmatch(tenant.id)
-    assert (tenant.name, list(tenant.rules.errors), tenant.quotas.bindings) == ("Desk", ["transfer_enabled"], 5)
+    assert (tenant.name, list(tenant.rules.errors), tenant.quotas.concurrency) == ("Desk", ["transfer_enabled"], 5)
     assert tenant.HasField("created_at")
     with pytest.raises(IdempotencyMismatch):
-        await tenants.create(OPERATOR, "one", Registered("Other desk", STRICT, Quotas(bindings=5)))
+        await tenants.create(OPERATOR, "one", Registered("Other desk", STRICT, Quotas(concurrency=5)))
     other, created = await tenants.create(OPERATOR, "two", wanted)
     assert created
     assert other.id != tenant.id

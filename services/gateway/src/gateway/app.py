@@ -11,7 +11,7 @@ from starlette.routing import Match
 
 from gateway import problems, requests
 from gateway.problems import Problem
-from gateway.routes import audit, bindings, events, exchanges, incidents
+from gateway.routes import audit, bindings, events, exchanges, incidents, tenants
 from gateway.services import Services
 
 
@@ -24,7 +24,9 @@ def build(services: Services | None = None) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
-        routes=[route for part in (audit, bindings, events, exchanges, incidents) for route in part.router.routes],
+        routes=[
+            route for part in (audit, bindings, events, exchanges, incidents, tenants) for route in part.router.routes
+        ],
     )
     app.state.services = services
     app.add_exception_handler(Problem, _problem)

@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from gateway import incident_schemas, problems, schemas, trail_schemas
+from gateway import incident_schemas, problems, schemas, tenant_schemas, trail_schemas
 
 _REF: Final = "#/components/schemas/{model}"
 _MODELS: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
@@ -24,6 +24,10 @@ _MODELS: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
     (incident_schemas.FreezeList, "serialization"),
     (incident_schemas.RevocationRequest, "validation"),
     (incident_schemas.Revocation, "serialization"),
+    (tenant_schemas.TenantRequest, "validation"),
+    (tenant_schemas.TenantPatch, "validation"),
+    (tenant_schemas.Tenant, "serialization"),
+    (tenant_schemas.TenantPage, "serialization"),
     (problems.ProblemBody, "serialization"),
 ]
 # What every route can answer, before it looks at anything of its own.
@@ -35,11 +39,14 @@ _ALWAYS: Final = (
     "invalid_token",
     "insufficient_scope",
     "permission_denied",
+    "not_provisioned",
+    "tenant_disabled",
     "not_found",
     "method_not_allowed",
     "request_timeout",
     "body_too_large",
     "too_many_requests",
+    "quota_exceeded",
     "headers_too_large",
     "internal",
     "unavailable",

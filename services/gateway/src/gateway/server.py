@@ -28,6 +28,7 @@ from gateway.ops import Ops
 from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.streams import Streams
+from gateway.tenants import Tenants
 from gateway.trail import Trail
 from gateway.vault_client import VaultClient
 from gateway.verifier_client import VerifierClient
@@ -80,6 +81,7 @@ class Gateway:
             vault=VaultClient(self._channels["vault"]),
             incidents=Incidents(self._channels["vault"]),
             trail=Trail(self._channels["vault"]),
+            tenants=Tenants(self._channels["vault"]),
             verifier=VerifierClient(self._channels["verifier"]),
             streams=self._streams,
             tokens=TokenVerifier(settings.jwt_issuer, settings.jwks_file, clock),

@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from gateway.incidents import Incidents
 from gateway.streams import Streams
+from gateway.tenants import Tenants
 from gateway.trail import Trail
 from gateway.vault_client import VaultClient
 from gateway.verifier_client import VerifierClient
@@ -20,6 +21,7 @@ class Services:
     vault: VaultClient
     incidents: Incidents
     trail: Trail
+    tenants: Tenants
     verifier: VerifierClient
     streams: Streams
     tokens: TokenVerifier

@@ -13,11 +13,9 @@ MOST: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Quotas:
-    """Requests a minute, calls at once, and living bindings; 0 is what is usual, and no limit for bindings."""
+    """Calls under way at once, at each vault service; 0 is what is usual."""
 
-    requests_per_minute: int = 0
     concurrency: int = 0
-    bindings: int = 0
 
     def document(self) -> dict[str, int]:
         """Return what the registry keeps: what is not as usual."""

@@ -103,9 +103,8 @@ def _rules(asked: TenantRules) -> Rules:
 
 
 def _quotas(asked: TenantQuotas) -> Quotas:
-    found = {"requests_per_minute": asked.requests_per_minute, "concurrency": asked.concurrency}
     try:
-        return quotas_of({**found, "bindings": asked.bindings})
+        return quotas_of({"concurrency": asked.concurrency})
     except ValueError as error:
         raise _wrong("quotas", f"{error}.") from None
 
