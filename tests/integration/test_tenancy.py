@@ -27,6 +27,7 @@ ROUTES = [
 ]
 
 
+@pytest.mark.bar(1)
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_a_foreign_id_is_answered_byte_for_byte_like_a_random_one(method: str, path: str, driver: Driver) -> None:
     mine = driver.bind(driver.account()).json()
@@ -130,6 +131,7 @@ def test_no_other_workload_gets_anything_signed(who: str, driver: Driver) -> Non
         asyncio.run(sign(driver, bound["id"], who=who))
 
 
+@pytest.mark.bar(2)
 def test_the_gateways_certificate_cannot_name_a_tenant(driver: Driver) -> None:
     bound = driver.bind(driver.account()).json()
 

@@ -63,9 +63,12 @@ CLAIMS: dict[str, dict[str, Any]] = {
     "tenant walks": {"tenant": ".."},
     "tenant is too long": {"tenant": TENANT + "a"},
     "subject is a number": {"sub": 7},
+    "bound to a certificate": {"cnf": {"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}},
+    "bound to a key": {"cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}},
 }
 
 
+@pytest.mark.bar(46, 47, 49)
 @pytest.mark.parametrize("name", CLAIMS)
 def test_a_token_with_a_wrong_or_missing_claim_is_refused(name: str, issuer, verifier: TokenVerifier) -> None:
     with pytest.raises(Unauthenticated):

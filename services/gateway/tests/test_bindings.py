@@ -62,6 +62,7 @@ def _told(client, method, path):
     return answer.status_code, answer.content, {name: value for name, value in answer.headers.items() if name != "date"}
 
 
+@pytest.mark.bar(1)
 @pytest.mark.parametrize(("method", "suffix"), ROUTES)
 def test_a_foreign_a_malformed_and_a_random_id_are_told_alike(client, world, method, suffix):
     foreign = world.put("z" * 26)

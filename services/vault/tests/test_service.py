@@ -284,6 +284,7 @@ async def test_a_certificate_of_another_authority_reaches_nothing(
         )
 
 
+@pytest.mark.bar(2)
 async def test_a_forged_tenant_is_refused_and_a_foreign_id_is_not_found(
     world: World, connect: Any, tenant: str, server: Any, request_of: Any
 ) -> None:

@@ -88,6 +88,8 @@ class TokenVerifier:
             raise ValueError("not now")
         if claims["iss"] != self._issuer or claims["aud"] != AUDIENCE:
             raise ValueError("not for us")
+        if "cnf" in claims:  # it proves something only beside a key or certificate, which no service of ours is shown
+            raise ValueError("bound to something else")
         words = [_text(claims[name]) for name in ("sub", "client_id", "jti", "tenant", "scope")]
         subject, client, _, tenant, scope = words
         if not TENANT_ID.fullmatch(tenant):
