@@ -1,0 +1,337 @@
+"""The services behind the gateway, in memory: what they hold, what they were asked, and what goes wrong for whom."""
+
+import hashlib
+import random
+import time
+from collections import defaultdict
+from typing import Any
+
+from common import errors
+from common.clock import timestamp
+from common.rpc.server import authorization
+from common.tokens import TokenVerifier
+from strongroom.types.v1 import binding_pb2 as pb
+from strongroom.vault.v1 import binding_store_pb2 as store
+from strongroom.vault.v1 import binding_store_pb2_grpc as store_grpc
+from strongroom.vault.v1 import freezes_pb2 as freezes
+from strongroom.vault.v1 import freezes_pb2_grpc as freezes_grpc
+from strongroom.vault.v1 import revocations_pb2 as revocations
+from strongroom.vault.v1 import revocations_pb2_grpc as revocations_grpc
+from strongroom.vault.v1 import tenants_pb2 as tenants
+from strongroom.vault.v1 import tenants_pb2_grpc as tenants_grpc
+from strongroom.vault.v1 import trail_pb2 as trail
+from strongroom.vault.v1 import trail_pb2_grpc as trail_grpc
+from strongroom.verifier.v1 import verification_service_pb2 as verification
+from strongroom.verifier.v1 import verification_service_pb2_grpc as verification_grpc
+
+NOW = 1_795_000_000
+
+
+class World:
+    """What the services behind the gateway hold, what they were asked, and what goes wrong for whom."""
+
+    def __init__(self, tokens: TokenVerifier) -> None:
+        self.tokens = tokens
+        self.records: dict[tuple[str, str], pb.Binding] = {}
+        self.binds: dict[tuple[str, str], store.BindRequest] = {}
+        self.observations: dict[str, pb.Observation] = {}
+        self.trouble: defaultdict[str, dict[str, Exception]] = defaultdict(dict)
+        self.submitted: list[tuple[str, str, int]] = []
+        self.metadata: list[dict[str, Any]] = []
+        self.freezes: dict[tuple[str, str], freezes.Freeze] = {}
+        self.trail_asked: list[trail.ReadTrailRequest] = []
+        self.lifted: list[str] = []
+        self.tenants: dict[str, tenants.Tenant] = {}
+        self.revocations: dict[tuple[str, str], revocations.Revocation] = {}
+        self.verdict = True
+
+    def enter(self, rpc: Any, operation: str) -> str:
+        """Return the caller's tenant; raise what is to go wrong for it in `operation`."""
+        self.metadata.append(dict(rpc.invocation_metadata()))
+        tenant = self.tokens.verify(authorization(rpc)).tenant
+        if operation in self.trouble[tenant]:
+            raise self.trouble[tenant][operation]
+        return tenant
+
+    def page(self, tenant: str, request: Any) -> tuple[list[pb.Binding], str]:
+        """Return the tenant's records that `request` asks for, and the next `after`."""
+        mine = sorted((r for (owner, _), r in self.records.items() if owner == tenant), key=lambda r: r.id)
+        mine = [r for r in mine if r.id > request.after and request.subject in ("", r.subject)]
+        mine = [r for r in mine if request.status in (pb.STATUS_UNSPECIFIED, r.verdict.status)]
+        page = mine[: request.limit]
+        return page, page[-1].id if len(mine) > len(page) else ""
+
+    def put(self, tenant: str, **fields: Any) -> pb.Binding:
+        """Keep and return a connected binding."""
+        identifier = fields.pop("id", "".join(random.choices("0123456789abcdef", k=32)))
+        record = pb.Binding(
+            id=identifier,
+            tenant_id=tenant,
+            exchange=pb.EXCHANGE_BITGET,
+            revision=fields.pop("revision", 2),
+            created_at=timestamp(NOW),
+            updated_at=timestamp(NOW),
+            scopes=fields.pop("scopes", [pb.SCOPE_SPOT]),
+            verdict=fields.pop("verdict", pb.Verdict(status=pb.STATUS_CONNECTED)),
+            credential=pb.CredentialInfo(
+                version=1,
+                key_type=fields.pop("key_type", pb.KEY_TYPE_HMAC),
+                api_key_hint="bg_1…9f0a",
+                stored_at=timestamp(NOW),
+            ),
+            **fields,
+        )
+        self.records[tenant, identifier] = record
+        return record
+
+    def connect(self, record: pb.Binding) -> None:
+        """Do what a verification of a good key does."""
+        record.verdict.CopyFrom(
+            pb.Verdict(
+                status=pb.STATUS_CONNECTED,
+                environment=pb.ENVIRONMENT_LIVE,
+                account=pb.Account(uid="77", mode=pb.ACCOUNT_MODE_UNIFIED, keys_limit=10),
+                permissions=pb.Permissions(read=pb.ANSWER_YES, withdraw=pb.ANSWER_NO),
+                ip_whitelist=pb.IpWhitelist(bound=True, addresses=["203.0.113.7"]),
+                strategies=[pb.Strategy(id="spot_trading", available=True)],
+            )
+        )
+        record.revision += 1
+        self.observations[record.id] = self.observation()
+
+    @staticmethod
+    def observation(age: float = 0) -> pb.Observation:
+        """Return an observation with balances that are `age` seconds old."""
+        then = timestamp(time.time() - age)
+        held = pb.Balances(
+            total_usdt="1000.50", as_of=then, spot=[pb.CoinBalance(coin="BTC", available="1", locked="0", total="1")]
+        )
+        return pb.Observation(balances=held, last_verified_at=then)
+
+
+class VaultService(store_grpc.BindingStoreServicer):
+    """The vault service's manners, in memory."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def _record(self, tenant: str, identifier: str) -> pb.Binding:
+        record = self.world.records.get((tenant, identifier))
+        if record is None:
+            raise errors.NotFound(detail="A text that the gateway must not depend on.")
+        return record
+
+    async def Bind(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "bind")
+        identifier = hashlib.sha256(f"{tenant}{request.idempotency_key}".encode()).hexdigest()[:32]
+        earlier = self.world.binds.get((tenant, identifier))
+        if earlier is not None:
+            if earlier != request:
+                raise errors.IdempotencyMismatch()
+            return store.BindResponse(binding=self._record(tenant, identifier), created=False)
+        for (owner, bound), other in self.world.binds.items():
+            if owner == tenant and other.credential.api_key == request.credential.api_key:
+                raise errors.AlreadyExists(binding_id=bound)
+        self.world.binds[tenant, identifier] = request
+        record = self.world.put(
+            tenant,
+            id=identifier,
+            label=request.label,
+            subject=request.subject,
+            scopes=request.scopes,
+            revision=1,
+            verdict=pb.Verdict(status=pb.STATUS_PENDING),
+            whitespace_removed=request.whitespace_removed,
+            key_type=request.credential.key_type,
+        )
+        return store.BindResponse(binding=record, created=True)
+
+    async def WrappingKey(self, request: Any, rpc: Any) -> Any:
+        self.world.enter(rpc, "wrapping_key")
+        return store.WrappingKeyResponse(public_key="a public key", fingerprint="f" * 64)
+
+    async def Describe(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "describe")
+        return store.DescribeResponse(binding=self._record(tenant, request.binding_id))
+
+    async def List(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "list")
+        page, following = self.world.page(tenant, request)
+        return store.ListResponse(bindings=page, next_after=following)
+
+    async def Revoke(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "revoke")
+        record = self._record(tenant, request.binding_id)
+        record.verdict.CopyFrom(pb.Verdict(status=pb.STATUS_REVOKED))
+        return store.RevokeResponse(binding=record)
+
+
+class FreezesService(freezes_grpc.FreezesServicer):
+    """The vault service's freezes, in memory: what was asked, by whom, and errors that it is told to raise."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def CreateFreeze(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "freeze")
+        identifier = hashlib.sha256(f"{tenant}{request.idempotency_key}".encode()).hexdigest()[:32]
+        made = freezes.Freeze(
+            id=identifier,
+            target=request.target,
+            reason=request.reason,
+            allow_cancels=request.allow_cancels,
+            made_at=timestamp(NOW),
+            made_by="local",
+        )
+        return freezes.CreateFreezeResponse(freeze=self.world.freezes.setdefault((tenant, identifier), made))
+
+    async def ListFreezes(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "freezes")
+        mine = [one for (owner, _), one in self.world.freezes.items() if owner == tenant]
+        return freezes.ListFreezesResponse(freezes=mine)
+
+    async def LiftFreeze(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "lift")
+        if self.world.freezes.pop((tenant, request.freeze_id), None) is None:
+            raise errors.NotFound()
+        self.world.lifted.append(request.reason)
+        return freezes.LiftFreezeResponse()
+
+
+class TenantsService(tenants_grpc.TenantsServicer):
+    """The vault service's registry of tenants, in memory."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def CreateTenant(self, request: Any, rpc: Any) -> Any:
+        operator = self.world.enter(rpc, "create_tenant")
+        name = hashlib.sha256(f"{operator}{request.idempotency_key}".encode()).hexdigest()[:26]
+        made = tenants.Tenant(id=name, name=request.name, revision=1, created_at=timestamp(NOW))
+        made.rules.CopyFrom(request.rules)
+        made.quotas.CopyFrom(request.quotas)
+        return tenants.CreateTenantResponse(tenant=self.world.tenants.setdefault(name, made), created=True)
+
+    async def GetTenant(self, request: Any, rpc: Any) -> Any:
+        self.world.enter(rpc, "get_tenant")
+        return tenants.GetTenantResponse(tenant=self._found(request.tenant_id))
+
+    async def PageTenants(self, request: Any, rpc: Any) -> Any:
+        self.world.enter(rpc, "page_tenants")
+        names = sorted(name for name in self.world.tenants if name > request.after)
+        page = [self.world.tenants[name] for name in names[: request.limit]]
+        return tenants.PageTenantsResponse(tenants=page, next_after=page[-1].id if len(names) > len(page) else "")
+
+    async def ChangeTenant(self, request: Any, rpc: Any) -> Any:
+        self.world.enter(rpc, "change_tenant")
+        found = self._found(request.tenant_id)
+        if request.expected_revision not in (0, found.revision):
+            raise errors.Aborted()
+        found.revision += 1
+        for part in ("name", "disabled"):
+            if request.HasField(part):
+                setattr(found, part, getattr(request, part))
+        for part in ("rules", "quotas"):
+            if request.HasField(part):
+                getattr(found, part).CopyFrom(getattr(request, part))
+        return tenants.ChangeTenantResponse(tenant=found)
+
+    def _found(self, name: str) -> Any:
+        if name not in self.world.tenants:
+            raise errors.NotFound()
+        return self.world.tenants[name]
+
+
+class TrailService(trail_grpc.TrailServicer):
+    """The vault service's trail, in memory: three lines of the tenant, and what was asked."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def ReadTrail(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "trail")
+        self.world.trail_asked.append(request)
+        start = int(request.cursor or 3)
+        entries = [
+            trail.TrailEntry(
+                sequence=10 + number,
+                hash=f"{number:064x}",
+                time=timestamp(NOW + number),
+                action="sign",
+                phase="outcome" if number % 2 else "intent",
+                outcome="done" if number % 2 else "",
+                intent=9 + number if number % 2 else 0,
+                binding_id="b" * 32,
+                service="worker",
+                request_id=tenant,
+                details={"status": "STATUS_CONNECTED"},
+            )
+            for number in range(start, max(0, start - request.limit), -1)
+        ]
+        following = str(start - request.limit) if start > request.limit else ""
+        return trail.ReadTrailResponse(entries=entries, next_cursor=following, looked_back_to=timestamp(NOW))
+
+
+class RevocationsService(revocations_grpc.RevocationsServicer):
+    """The vault service's bulk revocation, in memory: an order is done when it is looked at."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def RevokeMany(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "revoke_many")
+        identifier = hashlib.sha256(f"{tenant}{request.idempotency_key}".encode()).hexdigest()[:32]
+        taken = revocations.Revocation(
+            id=identifier,
+            selector=request.selector,
+            reason=request.reason,
+            dry_run=request.dry_run,
+            state=revocations.REVOCATION_STATE_MATCHING,
+            requested_at=timestamp(NOW),
+            requested_by="local",
+        )
+        self.world.revocations[tenant, identifier] = taken
+        return revocations.RevokeManyResponse(revocation=taken)
+
+    async def DescribeRevocation(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "describe_revocation")
+        found = self.world.revocations.get((tenant, request.revocation_id))
+        if found is None:
+            raise errors.NotFound()
+        found.state, found.matched, found.revoked = revocations.REVOCATION_STATE_DONE, 3, 2
+        found.finished_at.CopyFrom(timestamp(NOW + 1))
+        del found.binding_ids[:], found.failed[:]
+        found.binding_ids.extend(["0" * 32, "1" * 32, "2" * 32])
+        found.failed.append(revocations.RevocationFailure(binding_id="1" * 32, reason="vault_unavailable"))
+        return revocations.DescribeRevocationResponse(revocation=found)
+
+
+class VerifierService(verification_grpc.VerificationServiceServicer):
+    """The verifier's manners, in memory: every key is good while `world.verdict` holds."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def Submit(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "submit")
+        self.world.submitted.append((tenant, request.binding_id, request.wait_seconds))
+        record = self.world.records[tenant, request.binding_id]
+        if not self.world.verdict or not request.wait_seconds or record.verdict.status == pb.STATUS_REVOKED:
+            return verification.SubmitResponse(verified=False)
+        self.world.connect(record)
+        return verification.SubmitResponse(verified=True, observation=self.world.observations.get(record.id))
+
+    async def Get(self, request: Any, rpc: Any) -> Any:
+        self.world.enter(rpc, "get")
+        return verification.GetResponse(observation=self.world.observations.get(request.binding_id))
+
+    async def List(self, request: Any, rpc: Any) -> Any:
+        self.world.enter(rpc, "get")
+        seen = [self.world.observations.get(one, pb.Observation()) for one in request.binding_ids]
+        return verification.ListResponse(observations=seen)
+
+    async def Page(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "page")
+        page, following = self.world.page(tenant, request)
+        entries = [verification.PageEntry(binding=one, observation=self.world.observations.get(one.id)) for one in page]
+        return verification.PageResponse(entries=entries, next_after=following)
