@@ -73,8 +73,12 @@ class Desk:
             self.cancel(order)
         return ended
 
-    def amend(self, order: Order, price: Decimal, size: Decimal) -> None:
-        """Change a live order in its place; refused, it stays as it was."""
+    def close(self, positions: list[Position]) -> list[Order]:
+        """Close whole positions at the market; orders that would have closed them end."""
+        return [self._close(position) for position in positions]
+
+    def amend(self, order: Order, price: Decimal, size: Decimal, new_id: str = "", new_oid: str = "") -> Order:
+        """Change a live order in its place, or end it for another of a new id; refused, it stays as it was."""
         wanted = replace(order, price=price, size=size)
         self.check(wanted)
         del self.book.live[order.id]
@@ -83,9 +87,16 @@ class Desk:
         except Refusal:
             self.book.live[order.id] = order
             raise
-        self.book.live[order.id] = order
-        order.price, order.size, order.updated_ms = price, size, self._exchange.clock()
+        now = self._exchange.clock()
+        if new_id:
+            self.cancel(order)
+            order = replace(wanted, id=new_id, client_oid=new_oid, created_ms=now, updated_ms=now)
+            self.book.add(order)
+        else:
+            order.price, order.size, order.updated_ms = price, size, now
+            self.book.live[order.id] = order
         self._match(order)
+        return order
 
     def check(self, order: Order) -> None:
         """Refuse what does not fit the market's precision or least amount."""
@@ -120,6 +131,31 @@ class Desk:
             raise Refusal(self.codes.no_position)
         if order.size > position.size - self.book.closing(order.symbol, side):
             raise Refusal(self.codes.position)
+
+    def _close(self, position: Position) -> Order:
+        symbol, side, now = position.symbol, position.side, self._exchange.clock()
+        self.cancel_all(lambda one: one.symbol == symbol and one.hold_side == side and not one.opens)
+        number = self._exchange.next_id()
+        return self.place(
+            Order(
+                id=number,
+                client_oid=number,
+                symbol=symbol,
+                side="sell" if side == "long" else "buy",
+                kind="market",
+                force="gtc",
+                price=ZERO,
+                size=position.size,
+                created_ms=now,
+                updated_ms=now,
+                hold_side=side,
+                opens=False,
+                reduce_only=not position.hedged,
+                hedged=position.hedged,
+                margin_mode=position.margin_mode,
+                leverage=position.leverage,
+            )
+        )
 
     def _account_now(self) -> Account:
         known = self._exchange.accounts.get(self._key, self._account)

@@ -7,9 +7,8 @@ from typing import Any, Final
 
 from simulator.accounts import NOTHING, Account, Holding, Wallet
 from simulator.amounts import ZERO, plain
-from simulator.calls import ANY_READ, FUTURES_READ, MANAGE_READ, SPOT_READ, TRADE_READ, Call, Private, Table
+from simulator.calls import ANY_READ, FUTURES_READ, MANAGE_READ, SPOT_READ, Call, Private, Table
 from simulator.codes import Refusal
-from simulator.market import CATEGORIES
 
 REGISTERED_MS: Final = "1672531200000"
 MARGIN_COINS: Final = {"USDT-FUTURES": "USDT", "USDC-FUTURES": "USDC", "COIN-FUTURES": ""}
@@ -74,7 +73,7 @@ def unified_settings(call: Call) -> dict[str, Any]:
         "uid": account.uid,
         "accountMode": account.mode,
         "assetMode": "union",
-        "holdMode": "one_way_mode",
+        "holdMode": "hedge_mode" if call.exchange.book(account.uid).hedged else "one_way_mode",
         "stpMode": "none",
         "symbolConfigList": _empty_list(account),
         "coinConfigList": _empty_list(account),
@@ -83,11 +82,6 @@ def unified_settings(call: Call) -> dict[str, Any]:
 
 def switch_status(_: Call) -> dict[str, str | None]:
     return {"status": "success", "reason": None}
-
-
-def unified_positions(call: Call) -> dict[str, Any]:
-    call.chosen("category", CATEGORIES)
-    return {"list": _empty_list(call.account)}
 
 
 def classic_info(call: Call) -> dict[str, Any]:
@@ -128,13 +122,13 @@ def classic_futures(call: Call) -> list[dict[str, Any]]:
     """One entry for each margin coin; COIN-FUTURES covers every coin but the two stable ones."""
     product = call.chosen("productType", frozenset(MARGIN_COINS))
     if coin := MARGIN_COINS[product]:
-        return [_futures_account(coin, call.account.futures.get(coin, NOTHING), call.exchange.prices)]
+        return [futures_account(coin, call.account.futures.get(coin, NOTHING), call.exchange.prices)]
     if call.account.style.coin_futures == "error":  # delisted
         raise Refusal("40034", "productType")
     if call.account.style.coin_futures == "empty":
         return []
     coins = (item for item in call.account.futures.items() if item[0] not in MARGIN_COINS.values())
-    return [_futures_account(coin, held, call.exchange.prices) for coin, held in coins]
+    return [futures_account(coin, held, call.exchange.prices) for coin, held in coins]
 
 
 def upgrade_status(_: Call) -> dict[str, str | None]:
@@ -179,7 +173,7 @@ def _unified_asset(coin: str, held: Holding, price: Decimal) -> dict[str, str]:
     }
 
 
-def _futures_account(coin: str, held: Holding, prices: Mapping[str, Decimal]) -> dict[str, Any]:
+def futures_account(coin: str, held: Holding, prices: Mapping[str, Decimal]) -> dict[str, Any]:
     available, total = plain(held.available), plain(held.total)
     in_usdt = _in_usdt({coin: held}, prices)
     return {
@@ -236,7 +230,6 @@ CALLS: Final[Table] = {
     ("GET", b"/api/v3/account/funding-assets"): Private(20, MANAGE_READ, unified_funding),
     ("GET", b"/api/v3/account/settings"): Private(20, MANAGE_READ, unified_settings),
     ("GET", b"/api/v3/account/switch-status"): Private(5, MANAGE_READ, switch_status),
-    ("GET", b"/api/v3/position/current-position"): Private(20, TRADE_READ, unified_positions),
     ("GET", b"/api/v2/spot/account/info"): Private(1, SPOT_READ, classic_info),
     ("GET", b"/api/v2/spot/account/assets"): Private(10, SPOT_READ, classic_spot),
     ("GET", b"/api/v2/mix/account/accounts"): Private(10, FUTURES_READ, classic_futures),

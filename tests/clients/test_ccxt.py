@@ -1,0 +1,179 @@
+"""ccxt as anybody has it, but for address and key: balances, orders, batches and positions on both kinds of account."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients.conftest import Credentials, Exchange
+
+pytestmark = pytest.mark.timeout(400)  # the first test makes the clients' environment
+SPOT, SWAP = "BTC/USDT", "BTC/USDT:USDT"
+SIZES = {SPOT: 0.001, SWAP: 0.01}
+ORDER_CALLS = {
+    ("classic", SPOT): ("POST /api/v2/spot/trade/place-order", "POST /api/v2/spot/trade/batch-orders"),
+    ("classic", SWAP): ("POST /api/v2/mix/order/place-order", "POST /api/v2/mix/order/batch-place-order"),
+    ("unified", SPOT): ("POST /api/v3/trade/place-order", "POST /api/v3/trade/place-batch"),
+    ("unified", SWAP): ("POST /api/v3/trade/place-order", "POST /api/v3/trade/place-batch"),
+}
+
+
+class Refused(Exception):
+    """What ccxt raised: its class and text."""
+
+
+class Client:
+    """ccxt in a process of its own, synchronous or asynchronous, called alike."""
+
+    def __init__(self, python: Path, library: str, credentials: Credentials) -> None:
+        command = [str(python), str(Path(__file__).with_name("driver.py"))]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._send(
+            {
+                "library": library,
+                "url": credentials.base_url,
+                "apiKey": credentials.api_key,
+                "secret": credentials.secret,
+                "password": credentials.passphrase,
+            }
+        )
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda *args, **kwargs: self._call(name, args, kwargs)
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate(timeout=30)
+        assert self._process.returncode == 0
+
+    def _call(self, name: str, args: Any, kwargs: Any) -> Any:
+        self._send([name, args, kwargs])
+        assert self._process.stdout
+        answer = json.loads(self._process.stdout.readline())
+        if "error" in answer:
+            raise Refused(f"{answer['error']}: {answer['text']}")
+        return answer["result"]
+
+    def _send(self, value: Any) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(value) + "\n")
+        self._process.stdin.flush()
+
+
+@pytest.fixture(scope="session")
+def clients(clients_python: Path) -> Iterator[Callable[[str, Credentials], Client]]:
+    """Start each client once: what it has learnt of the markets holds for every test."""
+    running: dict[tuple[str, Credentials], Client] = {}
+
+    def one(library: str, credentials: Credentials) -> Client:
+        key = (library, credentials)
+        if key not in running:
+            running[key] = Client(clients_python, library, credentials)
+        return running[key]
+
+    yield one
+    for client in running.values():
+        client.close()
+
+
+@pytest.fixture(params=["ccxt", "ccxt.async_support"], ids=["sync", "async"])
+def client(
+    request: pytest.FixtureRequest, clients: Callable[[str, Credentials], Client], credentials: Credentials
+) -> Client:
+    return clients(request.param, credentials)
+
+
+def _usdt(client: Client, symbol: str) -> Any:
+    return client.fetch_balance({} if symbol == SPOT else {"type": "swap", "productType": "USDT-FUTURES"})["USDT"]
+
+
+def _ids(orders: list[Any]) -> set[str]:
+    return {order["id"] for order in orders}
+
+
+@pytest.mark.parametrize("symbol", [SPOT, SWAP])
+def test_orders_are_placed_amended_and_cancelled(
+    client: Client, credentials: Credentials, exchange: Exchange, symbol: str
+) -> None:
+    before, size = _usdt(client, symbol), SIZES[symbol]
+    order = client.create_order(symbol, "limit", "buy", size, 60000, {"clientOrderId": "mine-1"})
+    assert order["clientOrderId"] == "mine-1"
+    assert _usdt(client, symbol)["free"] < before["free"]
+    amended = client.edit_order(order["id"], symbol, "limit", "buy", size, 59000)["id"]
+    (open_order,) = client.fetch_open_orders(symbol)
+    assert (open_order["id"], open_order["price"], open_order["amount"]) == (amended, 59000, size)
+    assert client.fetch_order(amended, symbol)["status"] == "open"
+    client.cancel_order(amended, symbol)
+    assert client.fetch_open_orders(symbol) == []
+    assert client.fetch_order(amended, symbol)["status"] == "canceled"
+    assert _usdt(client, symbol) == before
+    assert exchange.arrived()[ORDER_CALLS[credentials.mode, symbol][0]] == 1
+
+
+@pytest.mark.parametrize("symbol", [SPOT, SWAP])
+def test_batches_are_placed_and_cancelled(
+    client: Client, credentials: Credentials, exchange: Exchange, symbol: str
+) -> None:
+    rows = [
+        {"symbol": symbol, "type": "limit", "side": "buy", "amount": SIZES[symbol], "price": price}
+        for price in (50000, 51000)
+    ]
+    placed = _ids(client.create_orders(rows))
+    assert len(placed) == 2
+    assert _ids(client.fetch_open_orders(symbol)) == placed
+    assert _ids(client.cancel_orders(sorted(placed), symbol)) == placed
+    client.create_order(symbol, "limit", "buy", SIZES[symbol], 52000)
+    client.cancel_all_orders(symbol)
+    assert client.fetch_open_orders(symbol) == []
+    assert exchange.arrived()[ORDER_CALLS[credentials.mode, symbol][1]] == 1
+
+
+def test_a_market_order_changes_the_balances(client: Client, credentials: Credentials) -> None:
+    before = client.fetch_balance()
+    amount = 0.001 if credentials.mode == "classic" else 65  # v3 counts a market buy in the quote coin
+    order = client.create_order(SPOT, "market", "buy", amount, 65000)
+    assert client.fetch_order(order["id"], SPOT)["status"] == "closed"
+    (trade,) = client.fetch_my_trades(SPOT)
+    assert (trade["order"], trade["price"], trade["amount"]) == (order["id"], 65000, 0.001)
+    after = client.fetch_balance()
+    assert after["USDT"]["total"] == pytest.approx(before["USDT"]["total"] - 65)
+    assert after["BTC"]["total"] == pytest.approx(before["BTC"]["total"] + 0.000999)
+
+
+def test_positions_are_opened_levered_and_closed(client: Client) -> None:
+    client.set_leverage(10, SWAP)
+    client.create_order(SWAP, "market", "buy", 0.01)
+    (position,) = client.fetch_positions([SWAP])
+    assert (position["side"], position["contracts"], position["entryPrice"]) == ("long", 0.01, 65000)
+    assert (position["leverage"], position["initialMargin"], position["hedged"]) == (10, 65, False)
+    client.create_order(SWAP, "market", "sell", 0.004, None, {"reduceOnly": True})
+    assert client.fetch_positions([SWAP])[0]["contracts"] == 0.006
+    client.close_position(SWAP)
+    assert client.fetch_positions([SWAP]) == []
+
+
+def test_hedge_mode_holds_both_sides(client: Client) -> None:
+    client.set_position_mode(True, SWAP)
+    client.create_order(SWAP, "market", "buy", 0.01, None, {"hedged": True})
+    client.create_order(SWAP, "market", "sell", 0.005, None, {"hedged": True})
+    held = {one["side"]: one["contracts"] for one in client.fetch_positions([SWAP])}
+    assert held == {"long": 0.01, "short": 0.005}
+    client.create_order(SWAP, "market", "sell", 0.01, None, {"hedged": True, "reduceOnly": True})
+    assert [one["side"] for one in client.fetch_positions([SWAP])] == ["short"]
+
+
+@pytest.mark.parametrize("symbol", [SPOT, SWAP])
+def test_what_the_exchange_refuses_reaches_the_caller_as_an_error(
+    client: Client, credentials: Credentials, symbol: str
+) -> None:
+    too_much = {("classic", SPOT): "43012", ("classic", SWAP): "40762"}.get((credentials.mode, symbol), "25202")
+    with pytest.raises(Refused, match=f'"code":"{too_much}"'):
+        client.create_order(symbol, "limit", "buy", 100, 60000)
+    client.create_order(symbol, "limit", "buy", SIZES[symbol], 60000, {"clientOrderId": "once"})
+    repeat = {("classic", SPOT): "43118", ("classic", SWAP): "40786"}.get((credentials.mode, symbol), "25212")
+    with pytest.raises(Refused, match=f'"code":"{repeat}"'):
+        client.create_order(symbol, "limit", "buy", SIZES[symbol], 60000, {"clientOrderId": "once"})
+    assert len(client.fetch_open_orders(symbol)) == 1
