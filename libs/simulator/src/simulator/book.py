@@ -108,7 +108,6 @@ class Movement:
     source: str
     target: str
     at_ms: int
-    chain: str = ""
 
 
 @dataclass(slots=True)
@@ -127,7 +126,6 @@ class Book:
     leverages: dict[str, int] = field(default_factory=dict)
     margin_modes: dict[str, str] = field(default_factory=dict)
     hedged: bool = False
-    cancel_all_at_ms: int | None = None
 
     def add(self, order: Order) -> None:
         """Keep a new order as live."""

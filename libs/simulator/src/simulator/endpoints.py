@@ -3,7 +3,7 @@ beside the functions that make its replies; a new endpoint is one line there."""
 
 from typing import Final
 
-from simulator import classic_futures, classic_spot, market, positions, replies, unified_orders
+from simulator import classic_futures, classic_spot, market, positions, replies, unified_orders, wallets
 from simulator.calls import Table
 
 ENDPOINTS: Final[Table] = {
@@ -13,4 +13,5 @@ ENDPOINTS: Final[Table] = {
     **classic_futures.CALLS,
     **positions.CALLS,
     **unified_orders.CALLS,
+    **wallets.CALLS,
 }
