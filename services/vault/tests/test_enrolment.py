@@ -263,4 +263,3 @@ async def test_the_services_own_documents_are_written_by_check_and_set(parts: An
     assert await parts.own.write("holders", name, {"holders": []}, version) == Applied(version + 1)
     assert await parts.own.write("holders", name, {"holders": ["x"]}, version) == NotApplied(Why.CONFLICT)
     assert (await parts.own.read("holders", name)).data == {"holders": []}
-    assert await parts.own.write("tenants", "x", {}, 0) == NotApplied(Why.DENIED)

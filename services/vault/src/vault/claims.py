@@ -16,7 +16,7 @@ from vault.store import Documents, put, unavailable
 # A bind must be over before its claim can be taken from it; `bindings.BIND_LIMIT_S` is shorter.
 STALE_AFTER_S: Final = 60.0
 WAIT_S: Final = 2.0
-POLL_S: Final = 0.05
+POLL_S: Final = 0.05  # at first, then twice as long each time: those who wait must not hold up whom they wait for
 FREE: Final = {"binding_id": "", "claimed_at": 0}
 
 
@@ -72,7 +72,7 @@ class Claims:
         An own claim of an earlier try is renewed, so that it cannot become stale while this try is under way. A fresh
         claim of another without a record belongs to a bind under way: its record is awaited for WAIT_S.
         """
-        deadline = self._clock.monotonic() + WAIT_S
+        deadline, pause = self._clock.monotonic() + WAIT_S, POLL_S
         while True:
             found = await self._documents.read(tenant, "fp", fingerprint)
             if found is None or not found.data or not found.data["binding_id"]:
@@ -86,7 +86,8 @@ class Claims:
                 raise AlreadyExists(binding_id=found.data["binding_id"])
             if self._clock.monotonic() > deadline:
                 raise unavailable("bind_in_progress")
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(pause)
+            pause *= 2
 
     async def _holder(self, tenant: str, fingerprint: str, claim: Mapping[str, Any], stale_after_s: float) -> str:
         """Return `live` for a claim whose living binding holds the key, `coming` for a fresh one before that, or ""."""
