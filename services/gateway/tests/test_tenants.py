@@ -1,10 +1,21 @@
 """Tenants over REST: made once for a key, paged, changed at a revision, and opened by no scope but admin."""
 
+import time
+
 import httpx
 import pytest
+from common import errors
 from gateway import tenant_schemas as schemas
 
 TENANTS = "/v1/admin/tenants"
+
+
+def until(condition):
+    """Poll until `condition` is true."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -94,3 +105,40 @@ def test_no_scope_but_admin_opens_them(client, issuer, tenant):
     for method, path in [*paths, ("POST", f"{place}/disable"), ("POST", f"{place}/enable")]:
         refused = client.request(method, path, headers=headers)
         assert (refused.status_code, refused.json()["code"]) == (403, "insufficient_scope"), path
+
+
+ID = "0" * 32
+ROUTES = [("GET", "/v1/bindings"), ("GET", f"/v1/bindings/{ID}"), ("GET", "/v1/events"), ("GET", "/v1/audit")]
+ROUTES += [("POST", "/v1/bindings"), ("DELETE", f"/v1/bindings/{ID}"), ("GET", "/v1/exchanges/bitget")]
+
+
+@pytest.mark.parametrize("reason", ["tenant_disabled", "not_provisioned"])
+def test_a_tenant_that_may_nothing_is_refused_on_every_route_also_where_nobody_else_would_be_asked(
+    client, world, tenant, reason
+):
+    world.trouble[tenant]["standing"] = errors.PermissionDenied(reason)
+    for method, path in ROUTES:
+        refused = client.request(method, path)
+        assert (refused.status_code, refused.json()["code"]) == (403, reason), path
+    assert world.standings[tenant] < len(ROUTES), "it is not asked for each call"
+
+
+def test_a_tenant_is_let_in_again_soon_after_it_is_enabled_and_is_kept_out_soon_after_it_is_not(client, world, tenant):
+    assert client.get("/v1/bindings").status_code == 200
+    world.trouble[tenant]["standing"] = errors.PermissionDenied("tenant_disabled")
+    until(lambda: client.get("/v1/bindings").status_code == 403)
+    del world.trouble[tenant]["standing"]
+    until(lambda: client.get("/v1/bindings").status_code == 200)
+
+
+def test_what_was_said_last_holds_while_nobody_can_be_asked_and_who_was_never_known_is_not_let_in(
+    client, world, tenant
+):
+    world.trouble[tenant]["standing"] = errors.Unavailable("vault_unavailable")
+    refused = client.get("/v1/bindings")
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+    del world.trouble[tenant]["standing"]
+    assert client.get("/v1/bindings").status_code == 200
+    world.trouble[tenant]["standing"] = errors.Unavailable("vault_unavailable")
+    asked = world.standings[tenant]
+    until(lambda: client.get("/v1/bindings").status_code == 200 and world.standings[tenant] > asked)

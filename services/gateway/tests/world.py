@@ -3,7 +3,7 @@
 import hashlib
 import random
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Any
 
 from common import errors
@@ -42,6 +42,7 @@ class World:
         self.trail_asked: list[trail.ReadTrailRequest] = []
         self.lifted: list[str] = []
         self.tenants: dict[str, tenants.Tenant] = {}
+        self.standings: Counter[str] = Counter()
         self.revocations: dict[tuple[str, str], revocations.Revocation] = {}
         self.verdict = True
 
@@ -235,6 +236,13 @@ class TenantsService(tenants_grpc.TenantsServicer):
             if request.HasField(part):
                 getattr(found, part).CopyFrom(getattr(request, part))
         return tenants.ChangeTenantResponse(tenant=found)
+
+    async def Standing(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.tokens.verify(authorization(rpc)).tenant
+        self.world.standings[tenant] += 1
+        if "standing" in self.world.trouble[tenant]:
+            raise self.world.trouble[tenant]["standing"]
+        return tenants.StandingResponse()
 
     def _found(self, name: str) -> Any:
         if name not in self.world.tenants:

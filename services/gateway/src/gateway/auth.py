@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from gateway.services import of
 
+ADMIN: Final = "admin"
 _BEARER: Final = re.compile(r"(?i:bearer) [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
@@ -36,6 +37,8 @@ def session(scope: str) -> Callable[[Request], Awaitable[Session]]:
         request.scope["tenant"] = caller.tenant
         caller.require(scope)
         assert value is not None  # noqa: S101  verified above
+        if scope != ADMIN:  # an operator is no tenant
+            await of(request).standings.require(caller.tenant, value)
         return Session(caller, value)
 
     return admit

@@ -27,6 +27,7 @@ from gateway.metrics import Metrics
 from gateway.ops import Ops
 from gateway.services import Services
 from gateway.settings import GatewaySettings
+from gateway.standing import Standings
 from gateway.streams import Streams
 from gateway.tenants import Tenants
 from gateway.trail import Trail
@@ -82,6 +83,7 @@ class Gateway:
             incidents=Incidents(self._channels["vault"]),
             trail=Trail(self._channels["vault"]),
             tenants=Tenants(self._channels["vault"]),
+            standings=Standings(self._channels["vault"], clock),
             verifier=VerifierClient(self._channels["verifier"]),
             streams=self._streams,
             tokens=TokenVerifier(settings.jwt_issuer, settings.jwks_file, clock),

@@ -7,6 +7,7 @@ from common.tokens import TokenVerifier
 from starlette.requests import Request
 
 from gateway.incidents import Incidents
+from gateway.standing import Standings
 from gateway.streams import Streams
 from gateway.tenants import Tenants
 from gateway.trail import Trail
@@ -22,6 +23,7 @@ class Services:
     incidents: Incidents
     trail: Trail
     tenants: Tenants
+    standings: Standings
     verifier: VerifierClient
     streams: Streams
     tokens: TokenVerifier
