@@ -35,7 +35,7 @@ CALLERS: Final[Callers] = {
     f"{_TENANTS}/GetTenant": frozenset(["gateway"]),
     f"{_TENANTS}/PageTenants": frozenset(["gateway"]),
     f"{_TENANTS}/ChangeTenant": frozenset(["gateway"]),
-    f"{_TENANTS}/Standing": frozenset(["gateway", "verifier"]),
+    f"{_TENANTS}/Standing": frozenset(["gateway"]),
 }
 
 
