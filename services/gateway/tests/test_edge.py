@@ -112,7 +112,7 @@ def test_a_request_that_can_be_read_in_two_ways_is_refused_once(served, headers)
         "/v1/webhooks",
         f"/v1/bindings/{ID}/proxy",
         "/v1/exchanges/okx",
-        "/v1/bindings/" + ID + "/credential",
+        "/v1/bindings/" + ID + "/credentials",
     ],
 )
 def test_an_odd_or_unknown_path_is_not_found(served, path):
@@ -145,8 +145,8 @@ def test_what_is_no_http_is_refused_as_a_problem(served, line):
         ("/v1/bindings", "PUT", "GET, POST"),
         ("/v1/bindings", "TRACE", "GET, POST"),
         ("/v1/bindings", "HEAD", "GET, POST"),
-        (f"/v1/bindings/{ID}", "PATCH", "DELETE, GET"),
-        (f"/v1/bindings/{ID}", "OPTIONS", "DELETE, GET"),
+        (f"/v1/bindings/{ID}", "PUT", "DELETE, GET, PATCH"),
+        (f"/v1/bindings/{ID}", "OPTIONS", "DELETE, GET, PATCH"),
         (f"/v1/bindings/{ID}/verify", "GET", "POST"),
         ("/v1/events", "POST", "GET"),
     ],

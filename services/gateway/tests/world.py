@@ -41,6 +41,11 @@ class World:
         self.freezes: dict[tuple[str, str], freezes.Freeze] = {}
         self.trail_asked: list[trail.ReadTrailRequest] = []
         self.lifted: list[str] = []
+        self.staged: dict[str, store.StageRequest] = {}
+        self.versions: dict[tuple[str, str], int] = {}
+        self.updates: dict[str, store.UpdateRequest] = {}
+        self.published: list[str] = []
+        self.refusal = ""  # why replacements are given up, if they are
         self.tenants: dict[str, tenants.Tenant] = {}
         self.standings: Counter[str] = Counter()
         self.revocations: dict[tuple[str, str], revocations.Revocation] = {}
@@ -84,6 +89,16 @@ class World:
         )
         self.records[tenant, identifier] = record
         return record
+
+    def replaced(self, record: pb.Binding) -> None:
+        """Do what a verification of a replacement does."""
+        if self.refusal:
+            record.rotation.state, record.rotation.reason = pb.ROTATION_STATE_FAILED, self.refusal
+            record.rotation.findings.add(code=self.refusal, remedy="Do this.", severity=pb.SEVERITY_ERROR)
+        else:
+            record.credential.CopyFrom(record.rotation.credential)
+            record.ClearField("rotation")
+        record.revision += 1
 
     def connect(self, record: pb.Binding) -> None:
         """Do what a verification of a good key does."""
@@ -159,6 +174,38 @@ class VaultService(store_grpc.BindingStoreServicer):
         tenant = self.world.enter(rpc, "list")
         page, following = self.world.page(tenant, request)
         return store.ListResponse(bindings=page, next_after=following)
+
+    async def Stage(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "stage")
+        record = self._record(tenant, request.binding_id)
+        if record.verdict.status == pb.STATUS_REVOKED:
+            raise errors.BindingRevoked()
+        self.world.staged[tenant] = request
+        key = (request.binding_id, request.idempotency_key)
+        version = self.world.versions.setdefault(key, record.credential.version + 1)
+        failed = record.rotation.state == pb.ROTATION_STATE_FAILED and record.rotation.credential.version == version
+        if record.credential.version < version and not failed:
+            info = pb.CredentialInfo(version=version, api_key_hint="bg_2…9f0a", key_type=request.credential.key_type)
+            rotation = pb.Rotation(state=pb.ROTATION_STATE_VERIFYING, credential=info, started_at=timestamp(NOW))
+            record.rotation.CopyFrom(rotation)
+            record.revision += 1
+        return store.StageResponse(binding=record, version=version, reason=record.rotation.reason if failed else "")
+
+    async def Update(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "update")
+        record = self._record(tenant, request.binding_id)
+        if request.expected_revision not in (0, record.revision):
+            raise errors.Aborted()
+        self.world.updates[tenant] = request
+        changed = bool(request.scopes) and list(request.scopes) != list(record.scopes)
+        if request.scopes:
+            record.ClearField("scopes")
+            record.scopes.extend(request.scopes)
+        for name in ("label", "subject"):
+            if request.HasField(name):
+                setattr(record, name, getattr(request, name))
+        record.revision += 1
+        return store.UpdateResponse(binding=record, scopes_changed=changed)
 
     async def Revoke(self, request: Any, rpc: Any) -> Any:
         tenant = self.world.enter(rpc, "revoke")
@@ -324,6 +371,12 @@ class VerifierService(verification_grpc.VerificationServiceServicer):
         tenant = self.world.enter(rpc, "submit")
         self.world.submitted.append((tenant, request.binding_id, request.wait_seconds))
         record = self.world.records[tenant, request.binding_id]
+        if request.only_publish:
+            self.world.published.append(request.binding_id)
+            return verification.SubmitResponse()
+        if record.rotation.state == pb.ROTATION_STATE_VERIFYING and request.wait_seconds and self.world.verdict:
+            self.world.replaced(record)
+            return verification.SubmitResponse(verified=True)
         if not self.world.verdict or not request.wait_seconds or record.verdict.status == pb.STATUS_REVOKED:
             return verification.SubmitResponse(verified=False)
         self.world.connect(record)

@@ -15,6 +15,7 @@ from common.errors import (
     StrongroomError,
 )
 from cryptography.hazmat.primitives.serialization import PrivateFormat
+from hvac.exceptions import InvalidPath
 from strongroom.types.v1.binding_pb2 import (
     KEY_TYPE_HMAC,
     KEY_TYPE_RSA,
@@ -28,6 +29,7 @@ from strongroom.types.v1.binding_pb2 import (
 )
 from vault.actor import Actor
 from vault.asked import Asked
+from vault.asked import asked as asked_of
 from vault.store import Applied
 
 Wanted = Callable[..., Asked]
@@ -99,6 +101,7 @@ async def test_a_key_that_an_unfinished_bind_left_must_be_the_same_whatever_its_
     assert (await parts.bindings.bind(actor, first))[1]
 
 
+@pytest.mark.bar(33)
 async def test_sixty_binds_of_one_key_have_one_success(parts: Any, actor: Actor, wanted: Wanted) -> None:
     asks = [wanted(api_key="bg_everybody_wants_me") for _ in range(60)]
     answers = await asyncio.gather(*(parts.bindings.bind(actor, ask) for ask in asks), return_exceptions=True)
@@ -110,14 +113,21 @@ async def test_sixty_binds_of_one_key_have_one_success(parts: Any, actor: Actor,
     assert await parts.documents.names(actor.tenant, "bindings") == made
 
 
-async def test_the_same_request_sent_twenty_times_at_once_makes_one_binding(
-    parts: Any, actor: Actor, wanted: Wanted
+@pytest.mark.bar(32)
+async def test_the_same_request_sent_fifty_times_at_once_makes_one_binding(
+    parts: Any, actor: Actor, wanted: Wanted, server: Any, request_of: Any
 ) -> None:
-    asked = wanted()
-    answers = await asyncio.gather(*(parts.bindings.bind(actor, asked) for _ in range(20)))
+    request = request_of("everywhere")
+    asked = asked_of(actor.tenant, request)
+    answers = await asyncio.gather(*(parts.bindings.bind(actor, asked) for _ in range(50)))
     assert sum(created for _, created in answers) == 1
     assert {binding.id for binding, _ in answers} == {asked.binding_id}
     assert len({binding.SerializeToString(deterministic=True) for binding, _ in answers}) == 1
+    with pytest.raises(IdempotencyMismatch):
+        await parts.bindings.bind(actor, wanted("everywhere"))
+    other = Actor(server.tenant(), "gateway")
+    theirs, created = await parts.bindings.bind(other, asked_of(other.tenant, request))
+    assert (created, theirs.id == asked.binding_id) == (True, False)
 
 
 async def test_a_revoked_key_can_be_bound_again_and_by_another_tenant_at_any_time(
@@ -234,3 +244,21 @@ async def test_another_tenants_binding_is_not_found_as_a_random_one(
         with pytest.raises(NotFound):
             await parts.bindings.records.load(other.tenant, name)
     assert (await parts.bindings.records.load(actor.tenant, made.id)).binding == made
+
+
+@pytest.mark.bar(43)
+async def test_a_revocation_leaves_no_readable_version_of_the_credential(
+    parts: Any, server: Any, actor: Actor, wanted: Wanted
+) -> None:
+    made, _ = await parts.bindings.bind(actor, wanted())
+    document = await parts.documents.read(actor.tenant, "credentials", made.id)
+    await parts.documents.write(actor.tenant, "credentials", made.id, document.data, document.version)
+    await parts.bindings.revoke(actor, made.id)
+    path = f"credentials/{actor.tenant}/{made.id}"
+    versions = server.admin.secrets.kv.v2.read_secret_metadata(path, mount_point="strongroom")["data"]["versions"]
+    assert {number: version["destroyed"] for number, version in versions.items()} == {"1": True, "2": True}
+    for number in (1, 2):
+        with pytest.raises(InvalidPath):
+            server.admin.secrets.kv.v2.read_secret_version(
+                path, version=number, mount_point="strongroom", raise_on_deleted_version=True
+            )

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from simulator import Account
 from strongroom.types.v1.binding_pb2 import (
     EXCHANGE_BITGET,
+    ROTATION_STATE_FAILED,
+    ROTATION_STATE_VERIFYING,
     SCOPE_FUTURES,
     SCOPE_SPOT,
     STATUS_CONNECTED,
@@ -28,6 +30,7 @@ from strongroom.types.v1.binding_pb2 import (
     STATUS_REVOKED,
     Binding,
     CredentialInfo,
+    Rotation,
     TenantRules,
     Verdict,
 )
@@ -70,6 +73,7 @@ class SmallVault:
 
     records: dict[str, Binding] = field(default_factory=dict)
     credentials: dict[str, Credential] = field(default_factory=dict)
+    staged: dict[str, Credential] = field(default_factory=dict)
     signed: list[str] = field(default_factory=list)
     enrolled: dict[str, tuple[str, int]] = field(default_factory=dict)
     rules: TenantRules = field(
@@ -100,6 +104,41 @@ class SmallVault:
         )
         return self.records[binding_id]
 
+    def stage(self, binding_id: str, account: Account, **changed: str) -> Binding:
+        """Keep a key that is to replace a binding's as its next version."""
+        record = self.records[binding_id]
+        credential = {"api_key": account.api_key, "secret_key": account.secret_key, "passphrase": account.passphrase}
+        number = record.credential.version + 1
+        self.staged[binding_id] = Credential(**{**credential, **changed})
+        staged = CredentialInfo(version=number, key_type=record.credential.key_type)
+        now = timestamp(time.time())
+        record.rotation.CopyFrom(Rotation(state=ROTATION_STATE_VERIFYING, credential=staged, started_at=now))
+        record.revision += 1
+        return record
+
+    async def promote(self, tenant: str, binding: str, revision: int, version: int, verdict: Verdict) -> Binding:
+        record = self.records[binding]
+        if record.rotation.state == ROTATION_STATE_VERIFYING:
+            if record.revision != revision or record.rotation.credential.version != version:
+                raise Aborted()
+            record.credential.CopyFrom(record.rotation.credential)
+            self.credentials[binding] = self.staged.pop(binding)
+            record.verdict.CopyFrom(verdict)
+            record.proven = True
+        record.ClearField("rotation")
+        record.revision += 2
+        return await self.describe(tenant, binding)
+
+    async def abandon(self, tenant: str, binding: str, version: int, reason: str, findings: Any) -> Binding:
+        record = self.records[binding]
+        if record.rotation.state != ROTATION_STATE_VERIFYING or record.rotation.credential.version != version:
+            raise Aborted()
+        del self.staged[binding]
+        record.rotation.state, record.rotation.reason = ROTATION_STATE_FAILED, reason
+        record.rotation.findings.extend(findings)
+        record.revision += 2
+        return await self.describe(tenant, binding)
+
     def revoke(self, binding_id: str) -> None:
         record = self.records[binding_id]
         record.verdict.CopyFrom(Verdict(status=STATUS_REVOKED))
@@ -128,14 +167,14 @@ class SmallVault:
         self.transitions += 1
         return await self.describe(tenant, binding)
 
-    async def enroll(self, tenant: str, binding: str, uid: str, environment: Any) -> EnrollResponse:
+    async def enroll(self, tenant: str, binding: str, uid: str, environment: Any, version: int = 0) -> EnrollResponse:
         if (await self.describe(tenant, binding)).verdict.status == STATUS_REVOKED:
             raise BindingRevoked()
         if not uid:
             return EnrollResponse(rules=self.rules)
         joined = self.enrolled.get(binding) != (uid, environment)
         self.enrolled[binding] = (uid, environment)
-        key = self.credentials[binding].api_key
+        key = (self.staged if version else self.credentials)[binding].api_key
         live = {
             other: record.tenant_id
             for other, record in self.records.items()
@@ -166,13 +205,19 @@ class SmallVault:
         ]
 
     async def sign(
-        self, tenant: str, binding: str, request: ExchangeRequest, demo: bool, clock_offset_ms: int = 0
+        self,
+        tenant: str,
+        binding: str,
+        request: ExchangeRequest,
+        demo: bool,
+        clock_offset_ms: int = 0,
+        version: int = 0,
     ) -> tuple[SignedRequest, int]:
         if (await self.describe(tenant, binding)).verdict.status == STATUS_REVOKED:
             raise BindingRevoked()
         if self.records[binding].frozen:
             raise PolicyRefused("frozen", rule="frozen", freeze_id="f" * 32)
-        credential = self.credentials[binding]
+        credential = (self.staged if version else self.credentials)[binding]
         stamp = time.time_ns() // 1_000_000 + self.signer_ahead_ms + clock_offset_ms
         moment = str(stamp)
         query = "&".join(f"{item.name}={quote(item.value, safe='')}" for item in request.query)

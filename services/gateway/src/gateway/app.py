@@ -1,5 +1,7 @@
 """Own the public app: the routes of the contract, and one shape for every error. Serves no documentation of itself."""
 
+from typing import Final
+
 from common import logs
 from common.errors import StrongroomError
 from fastapi import FastAPI
@@ -11,8 +13,10 @@ from starlette.routing import Match
 
 from gateway import problems, requests
 from gateway.problems import Problem
-from gateway.routes import audit, bindings, events, exchanges, incidents, tenants
+from gateway.routes import audit, bindings, changes, events, exchanges, incidents, tenants
 from gateway.services import Services
+
+ROUTERS: Final = (audit, bindings, changes, events, exchanges, incidents, tenants)
 
 
 def build(services: Services | None = None) -> FastAPI:
@@ -24,9 +28,7 @@ def build(services: Services | None = None) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
-        routes=[
-            route for part in (audit, bindings, events, exchanges, incidents, tenants) for route in part.router.routes
-        ],
+        routes=[route for part in ROUTERS for route in part.router.routes],
     )
     app.state.services = services
     app.add_exception_handler(Problem, _problem)

@@ -53,6 +53,11 @@ async def show(services: Services, session: Session, identifier: str) -> Shown:
     return _shown(services, record, seen)
 
 
+async def shown(services: Services, session: Session, record: pb.Binding) -> Shown:
+    """Return the resource of a record that is known, with what was last observed of it."""
+    return _shown(services, record, await services.verifier.get(session.authorization, record.id))
+
+
 async def page(services: Services, session: Session, wanted: requests.Page) -> resource.Json:
     """Return a page of the tenant's bindings by id: from what is published or, while that may lack some, the records.
 

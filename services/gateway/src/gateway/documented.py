@@ -13,6 +13,8 @@ from gateway import incident_schemas, problems, schemas, tenant_schemas, trail_s
 _REF: Final = "#/components/schemas/{model}"
 _MODELS: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
     (schemas.BindRequest, "validation"),
+    (schemas.RotateRequest, "validation"),
+    (schemas.UpdateRequest, "validation"),
     (schemas.Binding, "serialization"),
     (schemas.BindingPage, "serialization"),
     (schemas.Balances, "serialization"),

@@ -16,11 +16,12 @@ LISTS: Final = frozenset(
         "ip_whitelist.addresses",
         "ip_whitelist.missing",
         "findings",
+        "scopes",
         "strategies",
     ]
 )
 BOOLEANS: Final = frozenset(["stale", "ip_whitelist.bound"])
-NUMBERS: Final = frozenset(["account.keys_bound", "account.keys_limit", "credential.version"])
+NUMBERS: Final = frozenset(["account.keys_bound", "account.keys_limit", "credential.version", "rotation.version"])
 
 
 def data(sent: Event) -> Json:

@@ -42,9 +42,25 @@ TYPES: Final[Mapping[str, tuple[int, str, str]]] = {
     "binding_revoked": (409, "Binding revoked", "This binding has been revoked."),
     "binding_not_connected": (409, "Binding not connected", "The exchange does not accept this key at the moment."),
     "revision_changed": (409, "Changed meanwhile", "The binding changed meanwhile: read it again."),
+    "rotation_in_progress": (
+        409,
+        "Replacement under way",
+        "Another replacement of this credential is being verified: wait for its end.",
+    ),
+    "account_mismatch": (
+        409,
+        "Another account",
+        "The new key belongs to another account at the exchange. The old one stays in use.",
+    ),
+    "precondition_failed": (412, "Changed since", "The binding has changed since that ETag: read it again."),
     "body_too_large": (413, "Body too large", "The body is larger than 64 KiB."),
     "unsupported_media_type": (415, "Unsupported media type", "The body must be application/json in UTF-8."),
     "invalid_request": (422, "Invalid request", "Some fields are not valid."),
+    "credential_rejected": (
+        422,
+        "New key refused",
+        "The new key does not work as the old one does, as the findings say. The old one stays in use.",
+    ),
     "idempotency_key_reused": (
         422,
         "Idempotency-Key reused",
@@ -105,6 +121,10 @@ class ProblemBody(BaseModel):
     errors: list[FieldFault] = Field(default=[], description="Which fields are wrong; never their values.")
     rule: str = Field(default="", description="The policy rule that refused.")
     freeze_id: str = Field(default="", description="The freeze that refused, with the rule `frozen`.")
+    reason: str = Field(default="", description="Why a new credential was refused, as a binding's `reason`.")
+    findings: list[dict[str, Any]] = Field(
+        default=[], json_schema_extra={"items": {"$ref": "#/components/schemas/Finding"}}, description="What to do."
+    )
     binding_id: str = Field(default="", description="The binding that exists already.")
 
 
@@ -116,7 +136,7 @@ class Problem(Exception):
     detail: str = ""
     errors: Sequence[FieldFault] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
-    extra: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 def of(error: errors.StrongroomError) -> Problem:

@@ -22,6 +22,8 @@ from gateway.schemas import Status
 M = TypeVar("M", bound=BaseModel)
 _JSON: Final = re.compile(r"application/json(\s*;\s*charset=\"?utf-8\"?)?", re.IGNORECASE)
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+MERGE_PATCH: Final = re.compile(rf"application/merge-patch\+json|{_JSON.pattern}", re.IGNORECASE)
+_ETAG: Final = re.compile(r'\*|"([1-9][0-9]{0,8})"')
 _WAIT: Final = re.compile(r"\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*", re.IGNORECASE)
 _CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{32}")  # a binding id and 8 bytes of the filter's digest
 MAX_WAIT_S: Final = 30
@@ -83,9 +85,9 @@ _MESSAGES: Final = {
 }
 
 
-async def json_body(request: Request) -> Any:
+async def json_body(request: Request, kinds: re.Pattern[str] = _JSON) -> Any:
     """Return the parsed JSON body; raise Problem for another media type or JSON that could be read in two ways."""
-    if not _JSON.fullmatch(request.headers.get("content-type", "")):
+    if not kinds.fullmatch(request.headers.get("content-type", "")):
         raise Problem("unsupported_media_type")
     try:
         return strict_json.loads((await request.body()).decode())
@@ -94,12 +96,12 @@ async def json_body(request: Request) -> Any:
         raise Problem("duplicate_key" if duplicate else "malformed_json") from None
 
 
-def body(model: type[M]) -> Callable[[Request], Awaitable[M]]:
-    """Return the dependency that validates the body of a request as `model`."""
+def body(model: type[M], kinds: re.Pattern[str] = _JSON) -> Callable[[Request], Awaitable[M]]:
+    """Return the dependency that validates the body of a request, of one of the media types, as `model`."""
 
     async def validated(request: Request) -> M:
         try:
-            return model.model_validate(await json_body(request))
+            return model.model_validate(await json_body(request, kinds))
         except ValidationError as error:
             found = error.errors(include_input=False, include_url=False, include_context=True)
             raise Problem("invalid_request", errors=faults(found)) from None
@@ -145,6 +147,18 @@ async def idempotency_key(
         fault = FieldFault(field="Idempotency-Key", code="malformed", message="1 to 255 visible ASCII characters.")
         raise Problem("invalid_parameter", errors=[fault])
     return value
+
+
+async def if_match(
+    value: Annotated[
+        str | None, Header(alias="If-Match", description="The binding's `ETag`: change it only if it is still that.")
+    ] = None,
+) -> int:
+    """Return the revision that may be changed, 0 for any; raise Problem for an ETag that can be no binding's."""
+    match = _ETAG.fullmatch("*" if value is None else value.strip())
+    if match is None:
+        raise Problem("precondition_failed")
+    return int(match[1] or 0)
 
 
 async def prefer_wait(

@@ -61,6 +61,7 @@ def binding(record: pb.Binding, seen: pb.Observation | None, now: float) -> Json
         ],
         "balances": balances(seen),
         "credential": _credential(record.credential, now),
+        "rotation": _rotation(record, seen) if record.HasField("rotation") else None,
         "last_verified_at": _time(seen, "last_verified_at"),
         "next_verification_at": _time(seen, "next_verification_at"),
     }
@@ -120,19 +121,20 @@ def _ip_whitelist(verdict: pb.Verdict) -> Json:
 
 def _findings(record: pb.Binding, seen: pb.Observation) -> list[Json]:
     """Return the verdict's findings, then what else is to be told, unless a finding of that code is there already."""
-    findings = [_finding(one) for one in record.verdict.findings]
+    findings = [finding(one) for one in record.verdict.findings]
     told = {one["code"] for one in findings}
     further = notices.of(record)
     if seen.stale and seen.HasField("stale_finding"):
-        further.append(_finding(seen.stale_finding))
-    for one in (*further, *map(_finding, seen.notes)):
+        further.append(finding(seen.stale_finding))
+    for one in (*further, *map(finding, seen.notes)):
         if one["code"] not in told:
             told.add(one["code"])
             findings.append(one)
     return findings
 
 
-def _finding(one: pb.Finding) -> Json:
+def finding(one: pb.Finding) -> Json:
+    """Return a finding as the contract shows it."""
     return {
         "code": one.code,
         "severity": word(pb.Severity, one.severity) or "info",
@@ -152,6 +154,23 @@ def _evidence(said: pb.Evidence) -> Json:
     }
 
 
+def _rotation(record: pb.Binding, seen: pb.Observation) -> Json:
+    """Return the replacement: with why it failed or, while it is looked at, what was noticed last."""
+    told, noticed = record.rotation, seen.rotation
+    found = list(told.findings)
+    if told.state == pb.ROTATION_STATE_VERIFYING:
+        found = [noticed.stale_finding] if noticed.stale else list(noticed.notes)
+    return {
+        "state": word(pb.RotationState, told.state) or "verifying",
+        "version": told.credential.version,
+        "key_type": word(pb.KeyType, told.credential.key_type) or "hmac",
+        "api_key_hint": told.credential.api_key_hint,
+        "started_at": _time(told, "started_at"),
+        "reason": told.reason or None,
+        "findings": [finding(one) for one in found],
+    }
+
+
 def _credential(info: pb.CredentialInfo, now: float) -> Json:
     return {
         "version": info.version,
@@ -164,7 +183,7 @@ def _credential(info: pb.CredentialInfo, now: float) -> Json:
     }
 
 
-def _time(message: pb.Observation | pb.CredentialInfo, name: str) -> str | None:
+def _time(message: pb.Observation | pb.CredentialInfo | pb.Rotation, name: str) -> str | None:
     if not message.HasField(name):  # type: ignore[arg-type]
         return None
     value: Timestamp = getattr(message, name)

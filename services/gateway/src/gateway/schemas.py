@@ -74,6 +74,20 @@ class BindRequest(Request):
     credential: Credential
 
 
+class RotateRequest(Request):
+    """Replace the credential of a binding by another key of the same account."""
+
+    credential: Credential
+
+
+class UpdateRequest(Request):
+    """What of a binding is to be changed; what is missing stays. Null takes a label or subject away."""
+
+    label: Annotated[str, Field(max_length=64), AfterValidator(printable)] | None = None
+    subject: Annotated[str, Field(max_length=128), AfterValidator(printable)] | None = None
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=2), AfterValidator(_unique)] = []
+
+
 class Evidence(BaseModel):
     """What was asked and what the exchange said."""
 
@@ -179,6 +193,21 @@ class CredentialInfo(BaseModel):
     sealed: bool
 
 
+class Rotation(BaseModel):
+    """A replacement of the credential that is under way, or that failed last."""
+
+    state: Literal["verifying", "fencing", "failed"] = Field(
+        description="`verifying`: the old credential is in use. `fencing`: the new one is, and the old one is being "
+        "destroyed. `failed`: the old one is in use, and stays so."
+    )
+    version: int = Field(description="The number of the replacement; 0 while it is being stored.")
+    key_type: Literal["hmac", "rsa"]
+    api_key_hint: str
+    started_at: str | None
+    reason: str | None = Field(description="Why it failed: a `reason`, `interrupted` or `exchange_unavailable`.")
+    findings: list[Finding] = Field(description="Why it failed and what to do, or what was noticed of it last.")
+
+
 class Binding(BaseModel):
     """One bound exchange key."""
 
@@ -201,6 +230,7 @@ class Binding(BaseModel):
     strategies: list[Strategy]
     balances: Balances | None
     credential: CredentialInfo
+    rotation: Rotation | None = Field(description="Null when the last replacement has succeeded or there was none.")
     last_verified_at: str | None
     next_verification_at: str | None
 

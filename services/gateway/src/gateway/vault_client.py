@@ -1,6 +1,6 @@
-"""Own the gateway's way to the vault service: bind, read and revoke for the caller, by the caller's own token.
+"""Own the gateway's way to the vault service: bind, read, change and revoke for the caller, by the caller's own token.
 
-It can not ask for a signature. This is the only file of the gateway that reveals a secret: into the bind request.
+It can not ask for a signature. This is the only file of the gateway that reveals a secret: into what it hands over.
 """
 
 from typing import Final
@@ -12,7 +12,7 @@ from strongroom.vault.v1 import binding_store_pb2 as messages
 from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreStub
 
 from gateway.resource import number
-from gateway.schemas import BindRequest, Credential
+from gateway.schemas import BindRequest, Credential, RotateRequest, UpdateRequest
 from gateway.wrapped import WrappingKey, described
 
 READ_S: Final = 5.0
@@ -20,7 +20,7 @@ WRITE_S: Final = 20.0  # a bind makes a handful of Vault writes; Vault may be fa
 
 
 class VaultClient:
-    """Bind, describe, page through and revoke; every method raises our error family."""
+    """Bind, describe, page through, stage, update and revoke; every method raises our error family."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = BindingStoreStub(channel)
@@ -39,6 +39,35 @@ class VaultClient:
         answer = await call(self._stub.Bind, request, timeout_s=WRITE_S, authorization=authorization)
         record: pb.Binding = answer.binding
         return record
+
+    async def stage(
+        self, authorization: str, binding_id: str, idempotency_key: str, wanted: RotateRequest
+    ) -> messages.StageResponse:
+        """Store a credential that is to replace a binding's; return the record, its version and how that ended."""
+        request = messages.StageRequest(
+            binding_id=binding_id,
+            idempotency_key=idempotency_key,
+            credential=_credential(wanted.credential),
+            whitespace_removed=wanted.credential.cleaned,
+        )
+        answer: messages.StageResponse = await call(
+            self._stub.Stage, request, timeout_s=WRITE_S, authorization=authorization
+        )
+        return answer
+
+    async def update(
+        self, authorization: str, binding_id: str, wanted: UpdateRequest, revision: int
+    ) -> tuple[pb.Binding, bool]:
+        """Change a record and return it, and whether its scopes are others now; raise Aborted on another revision."""
+        request = messages.UpdateRequest(
+            binding_id=binding_id,
+            expected_revision=revision,
+            scopes=[number(pb.Scope, scope) for scope in wanted.scopes],
+        )
+        for name in wanted.model_fields_set & {"label", "subject"}:
+            setattr(request, name, getattr(wanted, name) or "")
+        answer = await call(self._stub.Update, request, timeout_s=WRITE_S, authorization=authorization)
+        return answer.binding, answer.scopes_changed
 
     async def wrapping_key(self, authorization: str) -> WrappingKey:
         """Return the public key for sealed binds, with how to use it."""

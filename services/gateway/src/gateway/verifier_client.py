@@ -25,17 +25,24 @@ class VerifierClient:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = VerificationServiceStub(channel)
 
-    async def submit(self, authorization: str, binding_id: str, wait_s: int = 0) -> messages.SubmitResponse:
-        """Queue a verification and wait up to `wait_s` seconds; return if there was a verdict, and what was seen."""
-        request = messages.SubmitRequest(binding_id=binding_id, wait_seconds=wait_s)
+    async def submit(
+        self, authorization: str, binding_id: str, wait_s: int = 0, *, only_publish: bool = False
+    ) -> messages.SubmitResponse:
+        """Queue a verification and wait up to `wait_s` seconds; return if there was a verdict, and what was seen.
+
+        `only_publish` tells of the record as it is and has nothing verified.
+        """
+        request = messages.SubmitRequest(binding_id=binding_id, wait_seconds=wait_s, only_publish=only_publish)
         answer = await call(self._stub.Submit, request, timeout_s=wait_s + READ_S, authorization=authorization)
         told: messages.SubmitResponse = answer
         return told
 
-    async def try_submit(self, authorization: str, binding_id: str, wait_s: int = 0) -> messages.SubmitResponse:
+    async def try_submit(
+        self, authorization: str, binding_id: str, wait_s: int = 0, *, only_publish: bool = False
+    ) -> messages.SubmitResponse:
         """Submit where nothing depends on it: the verifier finds the binding by itself later."""
         try:
-            return await self.submit(authorization, binding_id, wait_s)
+            return await self.submit(authorization, binding_id, wait_s, only_publish=only_publish)
         except StrongroomError as error:
             _missed("submit", error)
             return messages.SubmitResponse()

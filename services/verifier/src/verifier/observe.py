@@ -52,6 +52,11 @@ def unconfirmed(before: Observation | None, code: str, failure: ExchangeFailure,
     return observation
 
 
+def kept(before: Observation | None) -> Observation:
+    """Return what was observed before, when this look was not at the credential in use."""
+    return _copy(before)
+
+
 def with_clock(observation: Observation, skew_s: int) -> Observation:
     """Add that our clock and the exchange's differ, by so many seconds; 0 says nothing."""
     if skew_s:
@@ -64,6 +69,7 @@ def _copy(before: Observation | None) -> Observation:
     observation = Observation()
     if before is not None:
         observation.CopyFrom(before)
+    observation.ClearField("rotation")
     kept = [note for note in observation.notes if note.code != CLOCK]
     observation.ClearField("notes")
     observation.notes.extend(kept)

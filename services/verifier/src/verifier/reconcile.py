@@ -17,6 +17,7 @@ from strongroom.types.v1.binding_pb2 import STATUS_PENDING, STATUS_REVOKED, Bind
 
 from verifier.index import Index
 from verifier.jobs import Job, Queue
+from verifier.rotation import under_way, unfinished
 from verifier.schedule import Schedule
 from verifier.status import Draft, Outline, Status
 from verifier.vault_client import MANY, Vault
@@ -211,7 +212,7 @@ class Reconciler:
             if binding.verdict.status == STATUS_REVOKED:
                 if due[binding.id]:
                     await self._queue.cancel(job)
-            elif not due[binding.id] or not known.observed:
+            elif not due[binding.id] or not known.observed or _untold(binding, known):
                 plans.append((job, self._clock.unix() + self._delay(binding, known, state)))
         await self._queue.plan(plans)
         state.planned += len(plans)
@@ -224,7 +225,7 @@ class Reconciler:
 
     def _delay(self, binding: Binding, known: Outline, state: Round) -> float:
         """Return when to verify: soon, in turn, what has no verdict or no fresh observation; else in the interval."""
-        if binding.verdict.status == STATUS_PENDING:
+        if binding.verdict.status == STATUS_PENDING or _untold(binding, known):
             state.fresh += 1
             return state.fresh / self._rate + self._schedule.uniform(0.5, 2.0)
         if not known.observed or known.stale:
@@ -271,6 +272,11 @@ class Reconciler:
         if now - self._told_at >= PROGRESS_S:
             self._told_at = now
             logs.get().info("reconciling", count=state.done, total=state.total)
+
+
+def _untold(binding: Binding, known: Outline) -> bool:
+    """Tell whether a replacement waits for a verdict, or for its end, and nobody has submitted it."""
+    return known.revision != binding.revision and (under_way(binding) or unfinished(binding))
 
 
 def _beyond(tenant: str, names: Sequence[str], cursor: tuple[str, str] | None) -> Sequence[str]:

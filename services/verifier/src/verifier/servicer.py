@@ -71,6 +71,9 @@ class VerificationServicer(VerificationServiceServicer):
         if binding.tenant_id != caller.tenant:
             raise NotFound()
         try:
+            if request.only_publish:
+                await self._status.recorded(binding)
+                return messages.SubmitResponse()
             if not await self._submit(binding, request.wait_seconds):
                 return messages.SubmitResponse()
             known = await self._status.read(binding.tenant_id, binding.id)  # describing it took the right to read

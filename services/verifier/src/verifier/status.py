@@ -23,6 +23,7 @@ from strongroom.verifier.v1.verification_service_pb2 import Event
 
 from verifier import changes, status_scripts
 from verifier.index import index_key, labels, projection_key
+from verifier.rotation import under_way
 
 TTL_S: Final = 90 * 86_400
 EVENTS_KEPT: Final = 10_000
@@ -48,8 +49,10 @@ class Known:
 
     @property
     def pending(self) -> bool:
-        """Whether the binding is known and has no verdict yet."""
-        return self.binding is not None and self.binding.verdict.status == STATUS_PENDING
+        """Whether the binding is known and has no verdict yet, or its replacement has none."""
+        if self.binding is None:
+            return False
+        return self.binding.verdict.status == STATUS_PENDING or under_way(self.binding)
 
 
 NOTHING: Final = Known()

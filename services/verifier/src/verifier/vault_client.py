@@ -1,4 +1,4 @@
-"""Own the verifier's narrow view of the vault service: describe, sign, transition, enroll, and what exists.
+"""Own the verifier's narrow view of the vault service: describe, sign, record verdicts, enroll, and what exists.
 
 It can neither bind nor revoke, and holds nothing.
 """
@@ -10,13 +10,15 @@ from typing import Final, NamedTuple, Protocol
 import grpc
 from common.errors import NotFound, PermissionDenied
 from common.rpc import client
-from strongroom.types.v1.binding_pb2 import Binding, Environment, Verdict
+from strongroom.types.v1.binding_pb2 import Binding, Environment, Finding, Verdict
 from strongroom.vault.v1.binding_store_pb2 import (
+    AbandonRequest,
     DescribeManyRequest,
     DescribeRequest,
     EnrollRequest,
     EnrollResponse,
     NamesRequest,
+    PromoteRequest,
     TransitionRequest,
 )
 from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreStub
@@ -38,19 +40,39 @@ class Vault(Protocol):
     async def describe(self, tenant: str, binding: str) -> Binding:
         """Return one record; raise NotFound, for a tenant that does not exist too."""
 
-    async def sign(
-        self, tenant: str, binding: str, request: ExchangeRequest, demo: bool, clock_offset_ms: int = 0
+    async def sign(  # noqa: PLR0917  what a request is signed with
+        self,
+        tenant: str,
+        binding: str,
+        request: ExchangeRequest,
+        demo: bool,
+        clock_offset_ms: int = 0,
+        version: int = 0,
     ) -> tuple[SignedRequest, int]:
         """Return the bytes to send for a verification read, and the time in ms that was signed.
 
         Raises BindingRevoked or NotFound when the binding has ended. `clock_offset_ms` is added to the signer's time:
-        by how much the exchange's clock is ahead of it.
+        by how much the exchange's clock is ahead of it. `version` is that of a credential that is to replace the one in
+        use; 0 is the one in use.
         """
 
     async def transition(self, tenant: str, binding: str, revision: int, verdict: Verdict) -> Binding:
         """Record a verdict reached from `revision` and return the record; raise Aborted when it has changed."""
 
-    async def enroll(self, tenant: str, binding: str, uid: str, environment: Environment.ValueType) -> EnrollResponse:
+    async def promote(self, tenant: str, binding: str, revision: int, version: int, verdict: Verdict) -> Binding:
+        """Put a replacement into use, for which `verdict` was reached from `revision`; return the record.
+
+        It returns when the old one is fenced and destroyed, and finishes what a crash left. Raises Aborted.
+        """
+
+    async def abandon(
+        self, tenant: str, binding: str, version: int, reason: str, findings: Sequence[Finding]
+    ) -> Binding:
+        """Give a replacement up for good and return the record; raise Aborted when there is none."""
+
+    async def enroll(
+        self, tenant: str, binding: str, uid: str, environment: Environment.ValueType, version: int = 0
+    ) -> EnrollResponse:
         """Record to which account a key has been proven to belong; return who else has it, and the tenant's rules.
 
         Safe to repeat; raise BindingRevoked for a binding that has ended.
@@ -70,6 +92,7 @@ class _What(NamedTuple):
     binding: str
     demo: bool
     clock_offset_ms: int
+    version: int
 
 
 _Waiting = tuple[ExchangeRequest, "asyncio.Future[tuple[SignedRequest, int]]"]
@@ -103,11 +126,17 @@ class VaultClient:
         found: Binding = answer.binding
         return found
 
-    async def sign(
-        self, tenant: str, binding: str, request: ExchangeRequest, demo: bool, clock_offset_ms: int = 0
+    async def sign(  # noqa: PLR0917  what a request is signed with
+        self,
+        tenant: str,
+        binding: str,
+        request: ExchangeRequest,
+        demo: bool,
+        clock_offset_ms: int = 0,
+        version: int = 0,
     ) -> tuple[SignedRequest, int]:
         """See `Vault`; what is asked for the same binding in one turn of the event loop is one call."""
-        what, loop = _What(tenant, binding, demo, clock_offset_ms), asyncio.get_running_loop()
+        what, loop = _What(tenant, binding, demo, clock_offset_ms, version), asyncio.get_running_loop()
         if what not in self._asked:
             self._asked[what] = []
             loop.call_soon(self._send, what)
@@ -130,6 +159,7 @@ class VaultClient:
             requests=[request for request, _ in waiting],
             demo=what.demo,
             clock_offset_ms=what.clock_offset_ms,
+            credential_version=what.version,
         )
         try:
             told = await client.call(self._signer.Sign, message, timeout_s=CALL_S)
@@ -148,9 +178,33 @@ class VaultClient:
         recorded: Binding = answer.binding
         return recorded
 
-    async def enroll(self, tenant: str, binding: str, uid: str, environment: Environment.ValueType) -> EnrollResponse:
+    async def promote(self, tenant: str, binding: str, revision: int, version: int, verdict: Verdict) -> Binding:
         """See `Vault`."""
-        request = EnrollRequest(tenant_id=tenant, binding_id=binding, uid=uid, environment=environment)
+        request = PromoteRequest(
+            tenant_id=tenant, binding_id=binding, expected_revision=revision, version=version, verdict=verdict
+        )
+        answer = await client.call(self._store.Promote, request, timeout_s=CALL_S)
+        promoted: Binding = answer.binding
+        return promoted
+
+    async def abandon(
+        self, tenant: str, binding: str, version: int, reason: str, findings: Sequence[Finding]
+    ) -> Binding:
+        """See `Vault`."""
+        request = AbandonRequest(
+            tenant_id=tenant, binding_id=binding, version=version, reason=reason, findings=findings
+        )
+        answer = await client.call(self._store.Abandon, request, timeout_s=CALL_S)
+        left: Binding = answer.binding
+        return left
+
+    async def enroll(
+        self, tenant: str, binding: str, uid: str, environment: Environment.ValueType, version: int = 0
+    ) -> EnrollResponse:
+        """See `Vault`."""
+        request = EnrollRequest(
+            tenant_id=tenant, binding_id=binding, uid=uid, environment=environment, credential_version=version
+        )
         answer: EnrollResponse = await client.call(self._store.Enroll, request, timeout_s=CALL_S)
         return answer
 

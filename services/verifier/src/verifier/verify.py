@@ -16,21 +16,23 @@ from strongroom.types.v1.binding_pb2 import (
     STATUS_PENDING,
     STATUS_REVOKED,
     Binding,
+    Environment,
     Observation,
     Verdict,
 )
 from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignedRequest
 
-from verifier import confirmation, enrolment, observe, verdict
+from verifier import confirmation, enrolment, observe, rotation, verdict
 from verifier.bitget.budget import Caller
 from verifier.bitget.client import BitgetClient
 from verifier.bitget.codes import ExchangeFailure
 from verifier.bitget.facts import Facts
 from verifier.bitget.probe import probe
-from verifier.bitget.reads import Reads
+from verifier.bitget.reads import Reads, Told
 from verifier.enrolling import Enrolled, Enrolling
 from verifier.enrolment import Enrolment
 from verifier.jobs import Job, Outcome
+from verifier.replacement import Replacements
 from verifier.schedule import Schedule
 from verifier.status import Draft, Known, Status
 from verifier.vault_client import Vault
@@ -57,6 +59,7 @@ class Verification:
         self._exchange = exchange
         self._status = status
         self._schedule = schedule
+        self._replacements = Replacements(vault=vault, schedule=schedule, egress=egress, clock=clock)
         self._egress = egress
         self._clock = clock
 
@@ -80,10 +83,13 @@ class Verification:
         binding = await self._vault.describe(job.tenant, job.binding)
         if _revoked(binding):
             return await self._ended(binding)
+        if rotation.unfinished(binding):
+            binding = await self._finished(binding)
         try:
-            async with Enrolling(self._vault, binding) as enrolling:
-                answer = await self._ask(binding, enrolling, known.observation)
-                binding, seen, outcome = await self._judged(job, binding, answer, enrolling, known.observation)
+            if rotation.under_way(binding):
+                binding, seen, outcome = await self._replaced(job, binding, known.observation)
+            else:
+                binding, seen, outcome = await self._looked(job, binding, known.observation)
         except PolicyRefused as stopped:
             if stopped.reason != FROZEN:
                 raise
@@ -92,6 +98,14 @@ class Verification:
             return await self._ended(binding)
         await self._publish(binding, seen, outcome, started_ms, known)
         return outcome
+
+    async def _looked(
+        self, job: Job, binding: Binding, before: Observation | None
+    ) -> tuple[Binding, Observation, Outcome]:
+        """Look at the credential in use; whose it is, is told to the vault service meanwhile."""
+        async with Enrolling(self._vault, binding) as enrolling:
+            answer = await self._ask(binding, enrolling.begin, before)
+            return await self._judged(job, binding, answer, enrolling, before)
 
     async def _judged(
         self, job: Job, binding: Binding, answer: Answer, enrolling: Enrolling, before: Observation | None
@@ -111,12 +125,36 @@ class Verification:
         outcome = self._planned(job, binding, answer, enrolled, first=first)
         return binding, observe.judged(before, self._own(binding, answer), now), outcome
 
-    async def _ask(self, binding: Binding, enrolling: Enrolling, before: Observation | None) -> Answer:
+    async def _finished(self, binding: Binding) -> Binding:
+        """Have a promotion finished that was cut short: the version it put into use is promoted again."""
+        version, told = binding.credential.version, binding.verdict
+        return await self._vault.promote(binding.tenant_id, binding.id, binding.revision, version, told)
+
+    async def _replaced(
+        self, job: Job, binding: Binding, before: Observation | None
+    ) -> tuple[Binding, Observation, Outcome]:
+        """Look at the replacement of a credential; the credential in use is left as it is."""
+        answer = await self._ask(binding, _nobody, None, binding.rotation.credential.version)
+        look = await self._replacements.judge(binding, answer, before, job.attempt, self._enrol_replacement)
+        if look.again_s is None:
+            outcome = Outcome(verified=True, next_s=self._schedule.after_verdict(look.binding, self._clock.unix()))
+        else:
+            outcome = Outcome(verified=False, next_s=look.again_s, attempt=job.attempt + 1, reply=look.answer)
+        return look.binding, look.seen, outcome
+
+    async def _enrol_replacement(self, binding: Binding, uid: str, answer: Facts) -> Enrolment:
+        """Tell the vault service whose key the replacement is, and return what it knows; it must be asked for that."""
+        version = binding.rotation.credential.version
+        return enrolment.told(await self._vault.enroll(binding.tenant_id, binding.id, uid, answer.environment, version))
+
+    async def _ask(self, binding: Binding, told: Told, before: Observation | None, version: int = 0) -> Answer:
+        """Ask the exchange by the credential in use or by the `version` that is to replace it."""
+
         async def sign(request: ExchangeRequest, demo: bool, offset_ms: int) -> tuple[SignedRequest, int]:
-            return await self._vault.sign(binding.tenant_id, binding.id, request, demo, offset_ms)
+            return await self._vault.sign(binding.tenant_id, binding.id, request, demo, offset_ms, version)
 
         caller = Caller(binding.tenant_id, binding.verdict.account.uid or binding.id)
-        reads = Reads(self._exchange, caller, sign, self._clock, self._schedule.uniform, told=enrolling.begin)
+        reads = Reads(self._exchange, caller, sign, self._clock, self._schedule.uniform, told=told)
         recorded = binding.verdict
         mode = recorded.account.mode if _answering(binding, before) else ACCOUNT_MODE_UNSPECIFIED
         try:
@@ -211,6 +249,10 @@ def _answering(binding: Binding, before: Observation | None) -> bool:
     """Tell whether the exchange answered for this key when it was last asked: it surely will for all that is wanted."""
     works = binding.verdict.status in (STATUS_CONNECTED, STATUS_LIMITED)
     return works and before is not None and not before.stale and not before.HasField("refused")
+
+
+def _nobody(uid: str, environment: Environment.ValueType) -> None:
+    """Tell nobody whose key a replacement is, before it is known to be the right one's."""
 
 
 def _revoked(binding: Binding) -> bool:

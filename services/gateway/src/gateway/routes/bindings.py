@@ -25,9 +25,10 @@ def answer(value: resource.Json, status: int = 200, headers: dict[str, str] | No
     return Response(to_json(value), status, headers, JSON)
 
 
-def _shown(shown: bind.Shown, status: int = 200, wait_s: int = 0, **headers: str) -> Response:
+def shown(found: bind.Shown, status: int = 200, wait_s: int = 0, **headers: str) -> Response:
+    """Return a binding as a JSON answer with its ETag."""
     applied = {"Preference-Applied": f"wait={wait_s}"} if wait_s else {}
-    return answer(shown.binding, status, {"ETag": f'"{shown.revision}"', **applied, **headers})
+    return answer(found.binding, status, {"ETag": f'"{found.revision}"', **applied, **headers})
 
 
 @router.post(
@@ -53,9 +54,9 @@ async def create(
     wanted: Annotated[schemas.BindRequest, Depends(requests.body(schemas.BindRequest))],
 ) -> Response:
     """Store the credential and have it verified. A repeat with the same Idempotency-Key answers the same binding."""
-    shown = await bind.bind(of(request), who, key, wanted, wait_s)
-    status = 202 if shown.binding["status"] == "pending" else 201
-    return _shown(shown, status, wait_s, Location=f"/v1/bindings/{shown.binding['id']}")
+    bound = await bind.bind(of(request), who, key, wanted, wait_s)
+    status = 202 if bound.binding["status"] == "pending" else 201
+    return shown(bound, status, wait_s, Location=f"/v1/bindings/{bound.binding['id']}")
 
 
 @router.get(
@@ -77,7 +78,7 @@ async def page(request: Request, who: Reads, wanted: Annotated[requests.Page, De
 )
 async def read(request: Request, who: Reads, binding_id: str) -> Response:
     """Return one binding with what was last observed of it."""
-    return _shown(await bind.show(of(request), who, binding_id))
+    return shown(await bind.show(of(request), who, binding_id))
 
 
 @router.post(
@@ -95,8 +96,8 @@ async def read(request: Request, who: Reads, binding_id: str) -> Response:
 )
 async def verify(request: Request, who: Writes, binding_id: str, wait_s: Wait) -> Response:
     """Ask for a fresh verdict."""
-    shown, verified = await bind.verify(of(request), who, binding_id, wait_s)
-    return _shown(shown, 200 if verified else 202, wait_s)
+    found, verified = await bind.verify(of(request), who, binding_id, wait_s)
+    return shown(found, 200 if verified else 202, wait_s)
 
 
 @router.delete(
