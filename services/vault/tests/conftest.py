@@ -11,7 +11,6 @@ import secrets
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -113,16 +112,28 @@ class Server:
         return said
 
 
+@contextlib.contextmanager
+def provisioned_server(bao: OpenBao, connection: Connection, home: Path) -> Iterator[Server]:
+    """Prepare a running server, or a cluster by its addresses, for the service."""
+    private, public = pki.ensure_login_key(home / "keys")
+    admin = admin_client(connection, Secret(bao.root_token))
+    try:
+        made = Server(bao, connection, private, public.read_text(), admin)
+        made.provision()
+        yield made
+    finally:
+        admin.adapter.close()
+
+
+@pytest.fixture(scope="session")
+def provisioned() -> Callable[[OpenBao, Connection, Path], contextlib.AbstractContextManager[Server]]:
+    return provisioned_server
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("vault")
-    private, public = pki.ensure_login_key(home / "keys")
-    with OpenBao(home / "bao") as bao, ExitStack() as stack:
-        connection = Connection(bao.url)
-        admin = admin_client(connection, Secret(bao.root_token))
-        stack.callback(admin.adapter.close)
-        made = Server(bao, connection, private, public.read_text(), admin)
-        made.provision()
+    with OpenBao(home / "bao") as bao, provisioned_server(bao, Connection(bao.url), home) as made:
         yield made
 
 
@@ -354,7 +365,8 @@ class Proxy:
             self.fault = fault if self.lasting else ""
         if fault.startswith("http"):
             raise web.HTTPTemporaryRedirect(fault + request.path)
-        status, raw = (0, b"") if fault.endswith("before") or fault == "sealed" else await self._forward(request)
+        dropped = fault.endswith("before") or fault == "sealed"
+        status, raw, index = (0, b"", {}) if dropped else await self._forward(request)
         if fault.startswith("cut"):
             request.transport.abort()  # type: ignore[union-attr]  # the connection is open while it is served
         if fault == "silence after":
@@ -366,15 +378,16 @@ class Proxy:
             "half a reply": (200, HALF),
         }
         status, raw = answers.get(fault, (status or 500, raw))
-        return web.Response(body=raw, status=status, content_type="application/json")
+        return web.Response(body=raw, status=status, content_type="application/json", headers=index)
 
-    async def _forward(self, request: web.Request) -> tuple[int, bytes]:
+    async def _forward(self, request: web.Request) -> tuple[int, bytes, dict[str, str]]:
         assert self.session is not None
         headers = {name: value for name, value in request.headers.items() if name.startswith("X-Vault")}
         url = URL(self.upstream + request.raw_path, encoded=True)
         body = await request.read()
         async with self.session.request(request.method, url, data=body, headers=headers) as reply:
-            return reply.status, await reply.read()
+            index = {name: value for name, value in reply.headers.items() if name == "X-Vault-Index"}
+            return reply.status, await reply.read(), index
 
 
 @contextlib.asynccontextmanager

@@ -41,6 +41,7 @@ async def proxied(proxy: Any, make: Any) -> Any:
     return await make(Connection(proxy.url))
 
 
+@pytest.mark.bar(34, 35)
 @pytest.mark.parametrize("fault", ["cut after", "500 after", "half a reply"])
 @pytest.mark.parametrize("write", BINDING_WRITES)
 async def test_a_bind_whose_write_was_applied_without_a_reply_succeeds_by_reading_back(
@@ -70,6 +71,7 @@ async def test_a_bind_whose_write_never_arrived_is_unavailable_and_a_repeat_comp
     assert (await proxied.bindings.bind(actor, asked))[1]
 
 
+@pytest.mark.bar(35)
 @pytest.mark.parametrize("fault", ["cut after", "500 after", "cut before", "500 before", "sealed"])
 @pytest.mark.parametrize("write", REVOKE_WRITES)
 async def test_a_revocation_cut_anywhere_is_completed_by_a_repeat(

@@ -1,7 +1,8 @@
-"""Own what travels beside a request: its id and its W3C trace, never a secret."""
+"""Own what travels beside a request: its id, its W3C trace and how long its caller waits, never a secret."""
 
 import re
 import secrets
+import time
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
@@ -34,3 +35,10 @@ def accept(request_id: str | None, traceparent: str | None) -> RequestContext:
 
 
 current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
+deadline: ContextVar[float | None] = ContextVar("deadline", default=None)  # monotonic seconds; None: nobody waits
+
+
+def remaining_s() -> float | None:
+    """Return how many seconds the caller still waits; None where nobody does."""
+    until = deadline.get()
+    return None if until is None else until - time.monotonic()

@@ -13,7 +13,7 @@ def faults(settings: dict[str, Any]) -> list[str]:
     """Return what production does not allow in `settings` (values by the name of their field), each as "field: why"."""
     found = []
     vault, redis, bitget = (str(settings.get(f"{name}_url") or "") for name in ("vault", "redis", "bitget"))
-    if vault and not vault.startswith("https://"):
+    if vault and not all(url.startswith("https://") for url in vault.split(",")):
         found.append("vault_url: TLS is off: must begin with https://")
     if vault and not settings.get("vault_ca_file"):
         found.append("vault_ca_file: missing: name the authority of Vault's certificate")

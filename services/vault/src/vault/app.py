@@ -200,6 +200,8 @@ class App:
                 await self._heads.begin()
                 return
             except Unavailable as error:
+                if self._http.unfit:
+                    raise preflight.WrongRights(self._http.unfit) from None
                 logs.get().warning("waiting_for_vault", reason=error.reason)
             await lifecycle.pause(stopping, PREFLIGHT_S)
 

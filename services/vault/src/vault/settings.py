@@ -1,21 +1,22 @@
 """Own the settings of the vault service and of its provisioning."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from common.config import Address, ServiceSettings, Settings
 from pydantic import Field, FilePath
 
 from vault.hashicorp.login import Connection
 
-Url = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+/?$")]
+ONE: Final = r"https?://[A-Za-z0-9.:\[\]-]+/?"
+Urls = Annotated[str, Field(pattern=f"^{ONE}(,{ONE})*$")]
 
 
 class VaultSettings(ServiceSettings):
     """`python -m vault`."""
 
     listen: Address
-    vault_url: Url
+    vault_url: Urls
     vault_ca_file: FilePath | None = None
     login_key_file: FilePath
     audit_folder: Path
@@ -30,7 +31,7 @@ class VaultSettings(ServiceSettings):
 class ProvisionSettings(Settings):
     """`python -m vault provision`."""
 
-    vault_url: Url
+    vault_url: Urls
     vault_ca_file: FilePath | None = None
     vault_token_file: FilePath
     login_public_key_file: FilePath

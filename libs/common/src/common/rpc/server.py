@@ -107,8 +107,10 @@ class Edge(grpc.aio.ServerInterceptor):
         if name not in self._callers[method]:
             raise PermissionDenied("caller_not_allowed", "This workload may not call this method.")
         peer.set(name)
-        if rpc.time_remaining() is None:
+        left = rpc.time_remaining()
+        if left is None:
             raise InvalidArgument("deadline_required", "Set a deadline on the call.")
+        context.deadline.set(time.monotonic() + left)
 
     def _peer(self, rpc: ServicerContext) -> str:
         for raw in rpc.auth_context().get("peer_spiffe_id", ()):

@@ -1,33 +1,30 @@
-"""Own the hot path to Vault: one aiohttp session, a path guard, no redirects, and what each answer means.
+"""Own the hot path to Vault: a path guard, the way from address to address, and what each answer means.
 
-A token goes to the configured address only. What may have reached Vault and got no readable answer is
-`Lost(sent=True)`.
+A token goes to configured addresses only, and what was surely not done at one is asked at the next. What may have
+reached Vault and got no readable answer is `Lost(sent=True)`.
 """
 
+import asyncio
 import json
 import re
-import ssl
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-import aiohttp
 from common import logs
 from common.errors import Internal, Unavailable
 from common.secret import Secret
-from yarl import URL
 
 from vault import calls
+from vault.hashicorp.exchange import PROBE_S, Exchange, Lost, Said
 from vault.hashicorp.login import Connection, Logins, Role
+from vault.hashicorp.nodes import Node, Nodes, Pledge, Unfit, claim, opened, pledge
 from vault.store import Applied, NotApplied, Outcome, Unknown, Why, unavailable
 
 T = TypeVar("T")
 SEGMENT: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]+")
-# A server that says nothing for 5 s is given up; waiting for a free connection is not its silence.
-TIMEOUT: Final = aiohttp.ClientTimeout(total=12, sock_connect=1, sock_read=5)
-# A folder's names are decrypted one by one: 100,000 of them take the server several seconds.
-LIST_TIMEOUT: Final = aiohttp.ClientTimeout(total=60, sock_connect=1)
-CONNECTIONS: Final = 64
 OK: Final = range(200, 300)
+LOOK_LIMIT_S: Final = 1.0  # for a page that needs no work; a frozen node holds nobody up longer
+LOOK_S: Final = 0.25  # what was found holds for those who came meanwhile
 # Answers given before any work: a standby or too-stale node, a rate limit, a redirect to another node.
 NOT_DONE: Final = frozenset([301, 302, 303, 307, 308, 412, 429, 472, 473, 474, 530])
 
@@ -47,37 +44,25 @@ class Answer:
         return self.status in OK
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """No answer; `sent` says whether the request may have reached Vault."""
-
-    sent: bool
-
-
 class VaultHttp:
     """Calls to Vault as one of our identities. Use as an async context manager."""
 
     def __init__(self, connection: Connection, logins: Logins) -> None:
-        self._base = connection.url.rstrip("/") + "/v1/"
-        self._ca_file = connection.ca_file
+        self._nodes = Nodes(connection, PROBE_S)
+        self._exchange = Exchange(connection)
         self._logins = logins
-        self._session: aiohttp.ClientSession | None = None
+        self._looking = asyncio.Lock()
+        self._looked = float("-inf")
+        self.unfit = ""  # why the server met last may not be used, for the one who decides to serve
 
     async def __aenter__(self) -> "VaultHttp":
         """Open the session; no connection is made yet."""
-        verify = ssl.create_default_context(cafile=self._ca_file) if self._ca_file else True
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=verify),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=TIMEOUT,
-            trust_env=False,
-        )
+        self._exchange.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close every connection."""
-        if self._session:
-            await self._session.close()
+        await self._exchange.close()
 
     async def call(
         self, role: Role, method: str, *segments: str, body: dict[str, Any] | None = None, pure: bool = False
@@ -91,12 +76,10 @@ class VaultHttp:
         token = await self._token(role)
         if token is None:
             return Lost(sent=False)
-        answer = await self._send(method, path, token, body)
-        if isinstance(answer, Lost) and pure:
-            answer = await self._send(method, path, token, body)
+        answer = await self._send(method, path, token, body, pure=pure)
         if isinstance(answer, Answer) and answer.status == 403 and self._logins.forget(role, token):
             token = await self._token(role)
-            return await self._send(method, path, token, body) if token else Lost(sent=False)
+            return await self._send(method, path, token, body, pure=pure) if token else Lost(sent=False)
         return answer
 
     async def _token(self, role: Role) -> Secret | None:
@@ -105,25 +88,72 @@ class VaultHttp:
         except Unavailable:
             return None
 
-    async def _send(self, method: str, path: str, token: Secret, body: dict[str, Any] | None) -> Answer | Lost:
-        if self._session is None:
-            raise Internal("session_closed")
-        limit = TIMEOUT
-        if method == "LIST":  # the same call with a method that every proxy knows
-            method, path, limit = "GET", path + "?list=true", LIST_TIMEOUT
-        url = URL(self._base + path, encoded=True)
-        headers = {"X-Vault-Token": token.reveal(), "X-Vault-Request": "true"}
-        try:
-            async with self._session.request(
-                method, url, json=body, headers=headers, allow_redirects=False, timeout=limit
-            ) as reply:
-                answer = _parsed(reply.status, await reply.read())
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+    async def _send(
+        self, method: str, path: str, token: Secret, body: dict[str, Any] | None, *, pure: bool
+    ) -> Answer | Lost:
+        """Ask each address once, until one has the answer or may have done what was asked."""
+        answer: Answer | Lost = Lost(sent=False)
+        await self._look_around()
+        for node in self._nodes.order(again=pure):
+            answer = await self._ask(node, method, path, token, body)
+            if isinstance(answer, Answer) and not (answer.status in NOT_DONE or sealed(answer)):
+                self._nodes.stay(node)
+                return answer
+            if isinstance(answer, Lost) and answer.sent and (answer.silent or not pure):
+                return answer
+        return answer
+
+    async def _ask(
+        self, node: Node, method: str, path: str, token: Secret, body: dict[str, Any] | None
+    ) -> Answer | Lost:
+        """Make the call at one address, unless its breaker is open or it gives no pledge."""
+        if not node.breaker.admits(asyncio.get_running_loop().time()):
             return Lost(sent=False)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+        promised = node.pledge or await self._meet(node)
+        if promised is None:
+            return Lost(sent=False)
+        headers = {"X-Vault-Token": token.reveal(), "X-Vault-Request": "true", **promised.headers}
+        said = await self._exchange.send(node, method, path, headers, body)
+        if isinstance(said, Lost):
+            return said
+        try:
+            answer = _parsed(said.status, said.body)
+        except ValueError:
             return Lost(sent=True)
         calls.note(answer.request_id)
+        if answer.ok and not promised.kept(said.index):
+            node.pledge = None
+            self._refuse(node, "its answer does not show the cluster's index: OpenBao needs raft storage, from 2.7 on")
+            return Lost(sent=True)
         return answer
+
+    async def _look_around(self) -> None:
+        """Ask all addresses who is active, unless the one to begin with has answered just now; one asks for all."""
+        now = asyncio.get_running_loop().time
+        if self._nodes.fresh(now()):
+            return
+        async with self._looking:
+            if self._nodes.fresh(now()) or now() < self._looked + LOOK_S:
+                return
+            asked = [self._exchange.send(node, "GET", "sys/leader", limit_s=LOOK_LIMIT_S) for node in self._nodes.all]
+            said = zip(self._nodes.all, await asyncio.gather(*asked), strict=True)
+            self._nodes.elect({node: found for node, page in said if (found := claim(_page(page)))})
+            self._looked = now()
+
+    async def _meet(self, node: Node) -> Pledge | None:
+        """Find out what proves that the active node answers at this address; nothing is sent there before."""
+        said = await self._exchange.send(node, "GET", "sys/health")
+        page = _page(said)
+        try:
+            if isinstance(said, Said) and opened(said.status, page):
+                node.pledge, self.unfit = pledge(page, alone=self._nodes.alone), ""
+        except Unfit as error:
+            self._refuse(node, str(error))
+        return node.pledge
+
+    def _refuse(self, node: Node, why: str) -> None:
+        self.unfit = f"{node.address} may not be used: {why}"
+        logs.get().error("vault_unfit", address=node.address, reason=why)
 
 
 def guarded(segments: tuple[str, ...]) -> str:
@@ -181,3 +211,12 @@ def _parsed(status: int, raw: bytes) -> Answer:
         body = {}
     errors = " ".join(str(error) for error in body.get("errors") or ())
     return Answer(status, body.get("data") or {}, errors, str(body.get("request_id", "")))
+
+
+def _page(said: Said | Lost) -> dict[str, Any]:
+    """Return a page that needs no token, {} for one that is not there or cannot be read."""
+    try:
+        page = json.loads(said.body) if isinstance(said, Said) else {}
+    except ValueError:
+        return {}
+    return page if isinstance(page, dict) else {}

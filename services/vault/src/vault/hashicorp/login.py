@@ -28,16 +28,21 @@ ASSERTION_LIFE_S: Final = 60
 BACKDATED_S: Final = 5  # the server's clock may be a little behind ours
 RENEW_AT: Final = 2 / 3
 LOGIN_PAUSE_S: Final = 1.0  # a failing or useless login is tried once a second, not once a call
-TIMEOUT: Final = (2, 5)  # connect, read
+TIMEOUT: Final = (1, 5)  # connect, read
 IDENTITIES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Where Vault is, and the authority of its certificate (None: the system's)."""
+    """Where Vault is, one address or several with commas, and the authority of its certificate (None: the system's)."""
 
     url: str
     ca_file: Path | None = None
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Each address, without a slash at the end."""
+        return tuple(url.rstrip("/") for url in self.url.split(","))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +80,24 @@ def _checked(tenant: str) -> str:
 
 
 def admin_client(connection: Connection, token: Secret | None = None) -> hvac.Client:
-    """Return an hvac client that follows no redirect and reads nothing from the environment; close its adapter."""
+    """Return an hvac client that follows no redirect and reads nothing from the environment; close its adapter.
+
+    It talks to the first address that answers as the active node, for there is one call after another to come.
+    """
     session = requests.Session()
     session.trust_env = False
     session.verify = str(connection.ca_file) if connection.ca_file else True
+    first, *others = connection.urls
+    url = next((url for url in (first, *others) if others and _active(session, url)), first)
     plain = token.reveal() if token else ""
-    return hvac.Client(connection.url, token=plain, timeout=TIMEOUT, allow_redirects=False, session=session)
+    return hvac.Client(url, token=plain, timeout=TIMEOUT, allow_redirects=False, session=session)
+
+
+def _active(session: requests.Session, url: str) -> bool:
+    try:
+        return session.get(f"{url}/v1/sys/health", timeout=TIMEOUT, allow_redirects=False).ok
+    except requests.RequestException:
+        return False
 
 
 @dataclass(slots=True)

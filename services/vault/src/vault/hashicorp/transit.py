@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 from strongroom.types.v1.binding_pb2 import KEY_TYPE_RSA
 
-from vault.hashicorp.http import Answer, Lost, VaultHttp, outcome, read
+from vault.hashicorp.exchange import Lost
+from vault.hashicorp.http import Answer, VaultHttp, outcome, read
 from vault.hashicorp.login import SERVICE, signer_role, tenant_role
 from vault.material import Material
 from vault.store import Applied, KeyState, NotApplied, OtherKeyType, Outcome, Signature, Why, WrappingKey, unavailable

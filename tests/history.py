@@ -1,0 +1,116 @@
+"""Histories of what was asked and what became of it, and the checkers that read them, in the manner of Jepsen.
+
+An operation is invoked and ends ok, fail or info: it happened, it surely did not, or nobody knows. A checker
+returns what is wrong, one line each; it must never take an info for either.
+"""
+
+import contextlib
+import itertools
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["bind", "read", "sign", "revoke"]
+Outcome = Literal["ok", "fail", "info"]
+FOREVER = float("inf")
+
+
+@dataclass
+class Op:
+    """One operation of one tenant. `binding` is known for a bind once it is ok; `key` is what was bound.
+
+    `found` is what an ok read or sign showed: {"tag": the tenant whose value it is, "live": whether it may sign}, or
+    None for a read that found nothing.
+    """
+
+    kind: Kind
+    tenant: str
+    binding: str = ""
+    key: str = ""
+    invoked: float = 0.0
+    ended: float = FOREVER
+    outcome: Outcome = "info"
+    found: dict[str, Any] | None = None
+
+
+@dataclass
+class History:
+    """The operations of one run, in the order of their beginnings."""
+
+    ops: list[Op] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def op(self, kind: Kind, tenant: str, binding: str = "", key: str = "") -> Iterator[Op]:
+        """Log one operation; the body sets `outcome`. What it raises passes, and leaves info."""
+        made = Op(kind, tenant, binding, key, invoked=time.monotonic())
+        self.ops.append(made)
+        try:
+            yield made
+        finally:
+            made.ended = time.monotonic()
+
+    def of(self, kind: Kind, outcome: Outcome = "ok") -> list[Op]:
+        """Return the operations of a kind that ended so."""
+        return [op for op in self.ops if (op.kind, op.outcome) == (kind, outcome)]
+
+    def check(self) -> list[str]:
+        """Return what every checker finds."""
+        return [*lost(self), *foreign(self), *late(self), *doubled(self)]
+
+
+def lost(history: History) -> list[str]:
+    """An acknowledged binding is never missing: not in any read begun after the acknowledgement."""
+    since = {op.binding: op.ended for op in history.of("bind")}
+    missing = [op for op in history.of("read") if op.found is None and op.invoked > since.get(op.binding, FOREVER)]
+    return [f"lost: {op.binding} was acknowledged and then not found" for op in missing]
+
+
+def foreign(history: History) -> list[str]:
+    """Every value that is read or used carries the tag of the tenant who asked."""
+    seen = [op for op in (*history.of("read"), *history.of("sign")) if op.found is not None]
+    return [
+        f"foreign: {op.tenant} was shown a value of {op.found['tag']}" for op in seen if op.found["tag"] != op.tenant
+    ]
+
+
+def late(history: History) -> list[str]:
+    """No signature is made that was asked for after a revocation had been acknowledged."""
+    ended: dict[str, float] = defaultdict(lambda: FOREVER)
+    for op in history.of("revoke"):
+        ended[op.binding] = min(ended[op.binding], op.ended)
+    found = [op for op in history.of("sign") if op.invoked > ended[op.binding]]
+    return [f"late: {op.binding} signed {op.invoked - ended[op.binding]:.4f} s after its revocation" for op in found]
+
+
+def doubled(history: History) -> list[str]:
+    """A tenant has at most one active binding of a key: the times in which two surely were do not overlap."""
+    ends: dict[str, float] = defaultdict(lambda: FOREVER)
+    for op in history.ops:  # whatever became of it: from its beginning on the binding may have ended
+        if op.kind == "revoke":
+            ends[op.binding] = min(ends[op.binding], op.invoked)
+    lives: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+    for op in history.of("bind"):
+        begun = lives[op.tenant, op.key]
+        begun[op.binding] = min(op.ended, begun.get(op.binding, FOREVER))
+    return [
+        f"doubled: {one} and {other} are active at once"
+        for begun in lives.values()
+        for one, other in itertools.combinations(begun, 2)
+        if max(begun[one], begun[other]) < min(ends[one], ends[other])
+    ]
+
+
+def figures(history: History) -> str:
+    """Return how many operations of each kind ended how."""
+    counts: dict[str, int] = defaultdict(int)
+    for op in history.ops:
+        counts[f"{op.kind} {op.outcome}"] += 1
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+
+
+def longest_gap(ops: Sequence[Op]) -> float:
+    """Return the longest time in seconds between the ends of two ok operations."""
+    ends = sorted(op.ended for op in ops if op.outcome == "ok")
+    return max((after - before for before, after in itertools.pairwise(ends)), default=0.0)

@@ -1,0 +1,60 @@
+"""Each checker finds the fault that it is for, is content with a good history, and builds nothing on an unknown end."""
+
+import pytest
+
+from tests.history import History, Op
+
+TAGGED = {"tag": "a", "live": True}
+GOOD = [
+    Op("bind", "a", "b1", "k1", 0, 1, "ok"),
+    Op("read", "a", "b1", "", 2, 3, "ok", TAGGED),
+    Op("sign", "a", "b1", "", 2, 6, "ok", TAGGED),
+    Op("revoke", "a", "b1", "", 3, 5, "ok"),
+    Op("sign", "a", "b1", "", 4, 7, "ok", TAGGED),  # begun before the acknowledgement
+    Op("sign", "a", "b1", "", 6, 7, "fail"),
+    Op("bind", "a", "b2", "k1", 6, 7, "ok"),  # the same key again, after the first has ended
+    Op("read", "a", "b1", "", 8, 9, "ok", {"tag": "a", "live": False}),
+]
+
+
+def test_a_good_history_is_good() -> None:
+    assert History(GOOD).check() == []
+
+
+@pytest.mark.parametrize(
+    ("checker", "planted"),
+    [
+        ("lost", Op("read", "a", "b1", "", 8, 9, "ok", None)),
+        ("foreign", Op("read", "a", "b2", "", 8, 9, "ok", {"tag": "z", "live": True})),
+        ("foreign", Op("sign", "a", "b2", "", 8, 9, "ok", {"tag": "z", "live": True})),
+        ("late", Op("sign", "a", "b1", "", 5.1, 6, "ok", TAGGED)),
+        ("doubled", Op("bind", "a", "b3", "k1", 8, 9, "ok")),
+    ],
+)
+def test_a_planted_fault_is_found(checker: str, planted: Op) -> None:
+    found = History([*GOOD, planted]).check()
+    assert [line.partition(":")[0] for line in found] == [checker]
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        Op("sign", "a", "b1", "", 5.1, 6, "info", None),
+        Op("read", "a", "b9", "", 8, 9, "ok", None),  # nobody was told that it exists
+        Op("bind", "a", "", "k1", 8, 9, "info"),
+        Op("bind", "z", "b4", "k1", 8, 9, "ok"),  # another tenant's
+        Op("bind", "a", "b2", "k1", 8, 9, "ok"),  # a repeat that answers the same
+    ],
+)
+def test_what_nobody_knows_and_what_is_allowed_is_no_fault(harmless: Op) -> None:
+    assert History([*GOOD, harmless]).check() == []
+
+
+def test_a_revocation_nobody_knows_of_ends_a_life_but_fences_nothing() -> None:
+    begun = [
+        Op("bind", "a", "b1", "k1", 0, 1, "ok"),
+        Op("revoke", "a", "b1", "", 2, 3, "info"),
+        Op("sign", "a", "b1", "", 4, 5, "ok", TAGGED),
+        Op("bind", "a", "b2", "k1", 4, 5, "ok"),
+    ]
+    assert History(begun).check() == []
