@@ -243,7 +243,7 @@ def test_every_answer_may_not_be_kept_and_names_no_server(client, path):
     answer = client.get(path)
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert set(answer.headers) <= HEADS | {"etag"}
+    assert set(answer.headers) <= HEADS | {"etag", "ratelimit", "ratelimit-policy"}
 
 
 @pytest.mark.parametrize(

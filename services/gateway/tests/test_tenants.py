@@ -34,7 +34,7 @@ def test_a_tenant_is_made_read_changed_disabled_and_enabled(operator):
     assert (shown["name"], shown["rules"], shown["quotas"], shown["disabled"]) == (
         "Desk",
         rules,
-        {"concurrency": 3},
+        {"requests_per_minute": 0, "concurrency": 3},
         False,
     )
     place = made.headers["location"]
@@ -42,7 +42,7 @@ def test_a_tenant_is_made_read_changed_disabled_and_enabled(operator):
     changed = operator.patch(place, json={"name": "Other"}, headers={"If-Match": made.headers["etag"]})
     assert changed.json() == shown | {"name": "Other"}
     late = operator.patch(place, json={"name": "Third"}, headers={"If-Match": made.headers["etag"]})
-    assert (late.status_code, late.json()["code"]) == (409, "revision_changed")
+    assert (late.status_code, late.json()["code"]) == (412, "precondition_failed")
     for _ in range(2):
         assert operator.post(f"{place}/disable").json() == shown | {"name": "Other", "disabled": True}
     assert operator.post(f"{place}/enable").json() == operator.get(place).json() == shown | {"name": "Other"}
@@ -89,9 +89,9 @@ def test_a_wrong_value_is_refused_by_its_field(operator, body, field):
 def test_what_is_no_cursor_or_etag_of_ours_is_refused_and_an_unknown_tenant_not_found(operator):
     for cursor in ("x", "*", "YWJj", "é"):
         assert operator.get(TENANTS, params={"cursor": cursor}).status_code == 400
-    for etag in ("1", '"0"', 'W/"1"', '"x"', "*"):
+    for etag in ("1", 'W/"1"', '"x"'):
         refused = operator.patch(f"{TENANTS}/{'n' * 26}", json={}, headers={"If-Match": etag})
-        assert (refused.status_code, refused.json()["code"]) == (400, "invalid_parameter")
+        assert (refused.status_code, refused.json()["code"]) == (412, "precondition_failed")
     for name in ("n" * 26, "x", "*"):
         assert operator.get(f"{TENANTS}/{name}").status_code == 404
         assert operator.post(f"{TENANTS}/{name}/disable").status_code == 404

@@ -1,7 +1,9 @@
 """The services behind the gateway, in memory: what they hold, what they were asked, and what goes wrong for whom."""
 
+import asyncio
 import hashlib
 import random
+import threading
 import time
 from collections import Counter, defaultdict
 from typing import Any
@@ -41,6 +43,8 @@ class World:
         self.freezes: dict[tuple[str, str], freezes.Freeze] = {}
         self.trail_asked: list[trail.ReadTrailRequest] = []
         self.lifted: list[str] = []
+        self.stalled: dict[str, threading.Event] = {}
+        self.quotas: dict[str, tenants.TenantQuotas] = {}
         self.staged: dict[str, store.StageRequest] = {}
         self.versions: dict[tuple[str, str], int] = {}
         self.updates: dict[str, store.UpdateRequest] = {}
@@ -168,6 +172,8 @@ class VaultService(store_grpc.BindingStoreServicer):
 
     async def Describe(self, request: Any, rpc: Any) -> Any:
         tenant = self.world.enter(rpc, "describe")
+        if tenant in self.world.stalled:
+            await asyncio.to_thread(self.world.stalled[tenant].wait, 10)
         return store.DescribeResponse(binding=self._record(tenant, request.binding_id))
 
     async def List(self, request: Any, rpc: Any) -> Any:
@@ -289,7 +295,7 @@ class TenantsService(tenants_grpc.TenantsServicer):
         self.world.standings[tenant] += 1
         if "standing" in self.world.trouble[tenant]:
             raise self.world.trouble[tenant]["standing"]
-        return tenants.StandingResponse()
+        return tenants.StandingResponse(quotas=self.world.quotas.get(tenant))
 
     def _found(self, name: str) -> Any:
         if name not in self.world.tenants:

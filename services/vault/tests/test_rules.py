@@ -52,7 +52,7 @@ def test_what_a_tenant_does_not_decide_is_as_usual(tmp_path: Path, rules: object
         (json.dumps(entry(rules=None)), "rules have errors and rotation_days"),
         (json.dumps(entry(rules={"error": []})), "rules have errors and rotation_days"),
         (json.dumps(entry(rule={})), "an id, a name, and perhaps rules"),
-        (json.dumps(entry(quotas={"requests": 1})), "quotas have concurrency"),
+        (json.dumps(entry(quotas={"requests": 1})), "quotas have requests_per_minute, concurrency"),
         (json.dumps(entry(quotas={"concurrency": -1})), "concurrency is a whole number"),
         (json.dumps(entry(quotas={"concurrency": True})), "concurrency is a whole number"),
         (json.dumps([*entry(), *entry()]), "named twice"),

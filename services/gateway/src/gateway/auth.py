@@ -26,8 +26,11 @@ class Session:
     authorization: str = field(repr=False)
 
 
-def session(scope: str) -> Callable[[Request], Awaitable[Session]]:
-    """Return the dependency that admits callers whose token carries `scope`."""
+def session(scope: str, *, counted: bool = True) -> Callable[[Request], Awaitable[Session]]:
+    """Return the dependency that admits callers whose token carries `scope` and whose tenant may ask now.
+
+    `counted` requests stand among the tenant's calls at once.
+    """
 
     async def admit(request: Request) -> Session:
         value = request.headers.get("authorization")
@@ -38,7 +41,9 @@ def session(scope: str) -> Callable[[Request], Awaitable[Session]]:
         caller.require(scope)
         assert value is not None  # noqa: S101  verified above
         if scope != ADMIN:  # an operator is no tenant
-            await of(request).standings.require(caller.tenant, value)
+            services = of(request)
+            quotas = await services.standings.require(caller.tenant, value)
+            await services.gate.enter(caller.tenant, quotas, request.scope, counted=counted)  # type: ignore[arg-type]
         return Session(caller, value)
 
     return admit

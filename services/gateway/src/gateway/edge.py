@@ -46,6 +46,10 @@ _ODD_PATH: Final = re.compile(
 )
 
 
+def _stay() -> None:
+    """Leave nothing: the request was not let in."""
+
+
 class ClientGone(Exception):
     """The client went away before its body was complete."""
 
@@ -102,7 +106,8 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 class _Answer:
     """The way out: adds what every answer carries, and remembers how it went."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
+        self._scope = scope
         self._send = send
         self._headers = [
             (b"x-request-id", request_id.encode()),
@@ -114,7 +119,8 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), *self._headers]
+            rate = self._scope.get("rate_limit", ())
+            message["headers"] = [*message.get("headers", ()), *self._headers, *rate]
         await self._send(message)
 
 
@@ -132,7 +138,7 @@ class Edge:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         request = context.accept(headers.get(b"x-request-id"), headers.get(b"traceparent"))
         context.current.set(request)
-        answer = _Answer(send, request.request_id)
+        answer = _Answer(scope, send, request.request_id)
         try:
             await self._serve(scope, receive, answer)
         except ClientGone:
@@ -142,6 +148,7 @@ class Edge:
             if not answer.status:
                 await problems.response(Problem("internal"))(scope, receive, answer.send)
         finally:
+            scope.get("leave", _stay)()
             self._record(scope, answer.status or CLIENT_GONE, self._clock.monotonic() - started)
 
     async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:

@@ -22,7 +22,9 @@ from redis.exceptions import RedisError
 
 from gateway import app, documented, http
 from gateway.edge import Edge
+from gateway.gate import Gate
 from gateway.incidents import Incidents
+from gateway.limiter import Limiter
 from gateway.metrics import Metrics
 from gateway.ops import Ops
 from gateway.services import Services
@@ -84,6 +86,7 @@ class Gateway:
             trail=Trail(self._channels["vault"]),
             tenants=Tenants(self._channels["vault"]),
             standings=Standings(self._channels["vault"], clock),
+            gate=Gate(Limiter(self._redis, clock)),
             verifier=VerifierClient(self._channels["verifier"]),
             streams=self._streams,
             tokens=TokenVerifier(settings.jwt_issuer, settings.jwks_file, clock),

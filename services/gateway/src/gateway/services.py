@@ -6,6 +6,7 @@ from common.clock import Clock
 from common.tokens import TokenVerifier
 from starlette.requests import Request
 
+from gateway.gate import Gate
 from gateway.incidents import Incidents
 from gateway.standing import Standings
 from gateway.streams import Streams
@@ -24,6 +25,7 @@ class Services:
     trail: Trail
     tenants: Tenants
     standings: Standings
+    gate: Gate
     verifier: VerifierClient
     streams: Streams
     tokens: TokenVerifier

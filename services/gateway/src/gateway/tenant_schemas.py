@@ -28,6 +28,7 @@ class RulesRequest(Request):
 class QuotasRequest(Request):
     """How much a tenant may ask; 0 is what is usual."""
 
+    requests_per_minute: Annotated[Number, Field(description="At all gateways together.")] = 0
     concurrency: Annotated[Number, Field(description="Calls under way at once, at each process.")] = 0
 
 
@@ -57,6 +58,7 @@ class TenantRules(BaseModel):
 class TenantQuotas(BaseModel):
     """How much the tenant may ask; 0 is what is usual."""
 
+    requests_per_minute: int
     concurrency: int
 
 

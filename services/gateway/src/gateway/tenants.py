@@ -76,7 +76,7 @@ def _rules(wanted: RulesRequest | None) -> TenantRules | None:
 
 
 def _quotas(wanted: QuotasRequest | None) -> messages.TenantQuotas | None:
-    return messages.TenantQuotas(concurrency=wanted.concurrency) if wanted else None
+    return messages.TenantQuotas(**wanted.model_dump()) if wanted else None
 
 
 def _shown(tenant: messages.Tenant) -> ShownTenant:
@@ -84,7 +84,10 @@ def _shown(tenant: messages.Tenant) -> ShownTenant:
         "id": tenant.id,
         "name": tenant.name,
         "rules": {"errors": list(tenant.rules.errors), "rotation_days": tenant.rules.rotation_days},
-        "quotas": {"concurrency": tenant.quotas.concurrency},
+        "quotas": {
+            "requests_per_minute": tenant.quotas.requests_per_minute,
+            "concurrency": tenant.quotas.concurrency,
+        },
         "disabled": tenant.disabled,
         "created_at": rfc3339(tenant.created_at) if tenant.HasField("created_at") else None,
     }

@@ -13,8 +13,9 @@ MOST: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Quotas:
-    """Calls under way at once, at each vault service; 0 is what is usual."""
+    """Requests a minute at all gateways, calls under way at once at each process; 0 is what is usual."""
 
+    requests_per_minute: int = 0
     concurrency: int = 0
 
     def document(self) -> dict[str, int]:

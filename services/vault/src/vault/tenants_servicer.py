@@ -104,7 +104,7 @@ def _rules(asked: TenantRules) -> Rules:
 
 def _quotas(asked: TenantQuotas) -> Quotas:
     try:
-        return quotas_of({"concurrency": asked.concurrency})
+        return quotas_of({"requests_per_minute": asked.requests_per_minute, "concurrency": asked.concurrency})
     except ValueError as error:
         raise _wrong("quotas", f"{error}.") from None
 

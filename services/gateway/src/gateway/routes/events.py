@@ -13,7 +13,7 @@ from gateway.auth import Session, session
 from gateway.problems import FieldFault, Problem
 from gateway.services import of
 
-Reads = Annotated[Session, Depends(session("bindings:read"))]
+Reads = Annotated[Session, Depends(session("bindings:read", counted=False))]
 NO_QUERY = Depends(requests.only())
 
 router = APIRouter(prefix="/v1", tags=["events"])

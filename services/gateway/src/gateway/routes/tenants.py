@@ -4,7 +4,8 @@ import base64
 import re
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Header, Query
+from common.errors import Aborted
+from fastapi import APIRouter, Depends, Query
 from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,7 +21,6 @@ JSON = "application/json"
 Operator = Annotated[Session, Depends(session("admin"))]
 NO_QUERY = Depends(requests.only())
 BODY = ("malformed_json", "duplicate_key", "unsupported_media_type", "invalid_request")
-_ETAG: Final = re.compile(r'"([1-9][0-9]{0,17})"')
 _TENANT_ID: Final = re.compile(r"[a-z0-9]{26}")
 
 router = APIRouter(prefix="/v1/admin/tenants", tags=["admin"])
@@ -28,20 +28,6 @@ router = APIRouter(prefix="/v1/admin/tenants", tags=["admin"])
 
 def _answer(shown: ShownTenant, status: int = 200, **headers: str) -> Response:
     return Response(to_json(shown.tenant), status, {"ETag": f'"{shown.revision}"', **headers}, JSON)
-
-
-async def if_match(
-    value: Annotated[
-        str | None, Header(alias="If-Match", description="Change it only if this is still its `ETag`.")
-    ] = None,
-) -> int:
-    """Return the revision that the caller knows, 0 when it names none; raise Problem for what is no ETag of ours."""
-    if value is None:
-        return 0
-    match = _ETAG.fullmatch(value)
-    if match is None:
-        raise _wrong("If-Match", "This is no ETag of ours.")
-    return int(match[1])
 
 
 async def after(
@@ -116,17 +102,22 @@ async def read(request: Request, who: Operator, tenant_id: str) -> Response:
     summary="Change a tenant",
     dependencies=[NO_QUERY],
     openapi_extra=documented.body("TenantPatch"),
-    responses=documented.answers({200: ("As it is now", JSON, "Tenant")}, *BODY, "revision_changed"),
+    responses=documented.answers(
+        {200: ("As it is now", JSON, "Tenant")}, *BODY, "revision_changed", "precondition_failed"
+    ),
 )
 async def change(
     request: Request,
     who: Operator,
     tenant_id: str,
-    revision: Annotated[int, Depends(if_match)],
+    revision: Annotated[int, Depends(requests.if_match)],
     wanted: Annotated[TenantPatch, Depends(requests.body(TenantPatch))],
 ) -> Response:
     """Change its name, rules or quotas; what is changed holds after two seconds at most."""
-    return _answer(await of(request).tenants.change(who.authorization, tenant_id, revision, wanted))
+    try:
+        return _answer(await of(request).tenants.change(who.authorization, tenant_id, revision, wanted))
+    except Aborted:
+        raise Problem("precondition_failed" if revision else "revision_changed") from None
 
 
 @router.post(

@@ -26,17 +26,21 @@ class TenantQuotas(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     CONCURRENCY_FIELD_NUMBER: _builtins.int
+    requests_per_minute: _builtins.int
+    """At all gateways together."""
     concurrency: _builtins.int
     """Calls under way at once, at each process."""
     def __init__(
         self,
         *,
+        requests_per_minute: _builtins.int = ...,
         concurrency: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concurrency", b"concurrency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concurrency", b"concurrency", "requests_per_minute", b"requests_per_minute"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

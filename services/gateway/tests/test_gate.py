@@ -1,0 +1,86 @@
+"""A tenant is let in as far as it may ask: enabled, within its rate, within its calls at once."""
+
+import asyncio
+import threading
+import time
+
+import httpx
+from common.clock import SystemClock
+from common.redis import connect
+from gateway.limiter import ALONE_SHARE, BURST_SHARE, Limiter
+from strongroom.vault.v1.tenants_pb2 import TenantQuotas
+
+TENANTS = "/v1/admin/tenants"
+
+
+def test_beyond_its_rate_a_tenant_is_told_when_to_come_back_and_others_are_not_held_up(
+    client, served, issuer, world, tenant
+):
+    world.quotas[tenant] = TenantQuotas(requests_per_minute=60)
+    answers = [client.get("/v1/bindings") for _ in range(60 // BURST_SHARE + 5)]
+    told = [answer.status_code for answer in answers]
+    assert told[0] == 200
+    assert set(told[-3:]) == {429}
+    refused = answers[-1]
+    assert (refused.json()["code"], int(refused.headers["retry-after"]) >= 1) == ("quota_exceeded", True)
+    assert refused.headers["ratelimit-policy"] == f'"tenant";q={60 // BURST_SHARE};w={60 // BURST_SHARE}'
+    assert refused.headers["ratelimit"].startswith('"tenant";r=0;t=')
+    left = [int(answer.headers["ratelimit"].split(";r=")[1].split(";")[0]) for answer in answers[:5]]
+    assert left == sorted(left, reverse=True)
+    other = {"Authorization": f"Bearer {issuer.issue('o' * 26, ['bindings:read'])}"}
+    assert httpx.get(f"{served.url}/v1/bindings", headers=other).status_code == 200
+
+
+def test_two_gateways_share_one_rate(client, serve, world, tenant):
+    world.quotas[tenant] = TenantQuotas(requests_per_minute=60)
+    other = httpx.Client(base_url=serve().url, headers=client.headers, timeout=10)
+    with other:
+        told = [one.get("/v1/bindings").status_code for _ in range(60 // BURST_SHARE) for one in (client, other)]
+    assert told.count(200) <= 60 // BURST_SHARE + 3
+
+
+def test_beyond_its_calls_at_once_a_tenant_is_refused_and_gets_its_places_back(client, world, tenant):
+    world.quotas[tenant] = TenantQuotas(concurrency=2)
+    record = world.put(tenant)
+    waiting = world.stalled[tenant] = threading.Event()
+    path = f"/v1/bindings/{record.id}"
+    held = [threading.Thread(target=client.get, args=(path,)) for _ in range(2)]
+    try:
+        for thread in held:
+            thread.start()
+        deadline = time.monotonic() + 9
+        while client.get("/v1/exchanges/bitget").status_code != 429:
+            assert time.monotonic() < deadline, "the two calls were not counted"
+    finally:
+        waiting.set()
+        for thread in held:
+            thread.join()
+    world.stalled.clear()
+    assert client.get("/v1/exchanges/bitget").status_code == 200
+
+
+async def test_without_redis_each_process_keeps_a_smaller_rate_and_asks_again_later(valkey):
+    gone = connect("redis://127.0.0.1:1")
+    limiter = Limiter(gone, SystemClock())
+    taken = [await limiter.take("a" * 26, 240) for _ in range(240)]
+    let_in = sum(one.allowed for one in taken)
+    assert 240 // ALONE_SHARE // BURST_SHARE <= let_in <= 240 // ALONE_SHARE // BURST_SHARE + 5
+    assert (await limiter.take("b" * 26, 240)).allowed
+    await gone.aclose()
+
+
+async def test_a_value_that_nobody_of_ours_wrote_holds_nobody_up_and_a_burst_is_all_that_is_saved(valkey):
+    redis = connect(valkey.address, valkey.password_file)
+    limiter, tenant = Limiter(redis, SystemClock()), "c" * 26
+    try:
+        await redis.hset(f"sr:{{{tenant}}}:rate", "x", "y")
+        assert (await limiter.take(tenant, 60)).allowed
+        await redis.set(f"sr:{{{tenant}}}:rate", "99999999999999999")
+        assert (await limiter.take(tenant, 60)).wait_s <= 1.01
+        await redis.delete(f"sr:{{{tenant}}}:rate")
+        taken = await asyncio.gather(*(limiter.take(tenant, 600) for _ in range(300)))
+        assert 600 // BURST_SHARE <= sum(one.allowed for one in taken) <= 600 // BURST_SHARE + 30
+        assert await redis.pttl(f"sr:{{{tenant}}}:rate") > 0
+    finally:
+        await redis.delete(f"sr:{{{tenant}}}:rate")
+        await redis.aclose()
