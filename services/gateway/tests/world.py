@@ -44,6 +44,7 @@ class World:
         self.trail_asked: list[trail.ReadTrailRequest] = []
         self.lifted: list[str] = []
         self.stalled: dict[str, threading.Event] = {}
+        self.held = 0
         self.quotas: dict[str, tenants.TenantQuotas] = {}
         self.staged: dict[str, store.StageRequest] = {}
         self.versions: dict[tuple[str, str], int] = {}
@@ -173,6 +174,7 @@ class VaultService(store_grpc.BindingStoreServicer):
     async def Describe(self, request: Any, rpc: Any) -> Any:
         tenant = self.world.enter(rpc, "describe")
         if tenant in self.world.stalled:
+            self.world.held += 1
             await asyncio.to_thread(self.world.stalled[tenant].wait, 10)
         return store.DescribeResponse(binding=self._record(tenant, request.binding_id))
 
