@@ -239,3 +239,13 @@ def test_each_decision_is_one_numbered_page_with_its_four_parts() -> None:
         assert text.startswith(f"# {page.name[:4]}: ")
         assert re.findall(r"^## (\w+)$", text, re.MULTILINE) == ["Decision", "Why", "Weighed", "Consequence"], page.name
         assert len(text.splitlines()) <= 60, page.name
+
+
+def test_each_item_of_the_bar_that_is_called_held_is_proven_by_a_test_that_names_it() -> None:
+    sources = [path.read_text() for path in OWN if path.suffix == ".py" and path.name.startswith("test_")]
+    marks = [mark for text in sources for mark in re.findall(r"mark\.bar\(([\d, ]+)\)", text)]
+    named = {int(number) for mark in marks for number in mark.split(",")}
+    rows = re.findall(r"^\| (\d+) \|.*\|(.*)\|$", document("docs/bar.md"), re.MULTILINE)
+    held = {int(number) for number, tick in rows if tick.strip()}
+    assert sorted(int(number) for number, _ in rows) == list(range(1, 61))
+    assert held <= named <= set(range(1, 61))
