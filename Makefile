@@ -6,7 +6,7 @@ MEMBERS := libs/common libs/simulator libs/cli services/gateway services/vault s
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test drill drill-outage bench-verify check protos locks clean env
+.PHONY: help up demo test drill drill-outage bench-custody bench-verify check protos locks clean env
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -20,11 +20,14 @@ demo: $(READY) ## the same, and exit 0 once the sample key is connected
 test: $(READY) ## every test, on real servers (under 10 minutes on 2 cores)
 	$(BIN)/python -m pytest $(ARGS)
 
-drill: $(READY) ## the long fault drills: every durable step killed 40 times (about 4 minutes)
+drill: $(READY) ## the long fault drills: every durable step killed 40 times (about a quarter of an hour)
 	$(BIN)/python -m pytest -m drill $(ARGS)
 
 drill-outage: $(READY) ## an hour without the exchange, then recovery (ARGS="--minutes 5 --bindings 100")
 	$(BIN)/python -m tests.bench.outage $(ARGS)
+
+bench-custody: $(READY) ## revocations under load, binds, the audit's cost, some minutes (ARGS=--short, ARGS=--write)
+	$(BIN)/python -m tests.bench.custody $(ARGS)
 
 bench-verify: $(READY) ## verification beside its floors, a quarter of an hour (ARGS=--short, ARGS=--write)
 	$(BIN)/python -m tests.bench.verify $(ARGS)

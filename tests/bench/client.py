@@ -21,8 +21,8 @@ class Client:
     def __init__(self, session: aiohttp.ClientSession, world: World, tenant: str) -> None:
         self.tenant = world.tenant(tenant)["id"]
         self._session = session
-        self._url = world.facts["gateway_url"] + "/v1"
-        self._headers = world.headers(tenant)
+        self.url = world.facts["gateway_url"] + "/v1"
+        self.headers = world.headers(tenant)
 
     async def bind(self, account: Account, wait: int = 30) -> Json:
         """Bind an account's key and return the binding, with its verdict if `wait` seconds suffice."""
@@ -55,8 +55,8 @@ class Client:
 
     async def call(self, method: str, path: str, headers: dict[str, str] | None = None, **options: Any) -> Json:
         """Make one call and return its answer; raises aiohttp.ClientResponseError for a refusal."""
-        sent = {**self._headers, **(headers or {})}
-        async with self._session.request(method, self._url + path, headers=sent, **options) as answer:
+        sent = {**self.headers, **(headers or {})}
+        async with self._session.request(method, self.url + path, headers=sent, **options) as answer:
             answer.raise_for_status()
             return dict(await answer.json())
 
@@ -65,9 +65,9 @@ class Client:
         last = ""
         while True:
             with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-                headers = {**self._headers, **({"Last-Event-ID": last} if last else {})}
+                headers = {**self.headers, **({"Last-Event-ID": last} if last else {})}
                 endless = aiohttp.ClientTimeout(total=None, sock_read=60)
-                async with self._session.get(self._url + "/events", headers=headers, timeout=endless) as answer:
+                async with self._session.get(self.url + "/events", headers=headers, timeout=endless) as answer:
                     answer.raise_for_status()
                     async for kind, number, data in _parsed(answer):
                         last = number or last

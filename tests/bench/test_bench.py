@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import audit_cost, exchange_log, figures, verify
+from tests.bench import audit_cost, custody, exchange_log, figures, verify
 from tests.bench.accounts import accounts
 from tests.bench.records import PER_SUBJECT, binding_id, record, stored
 
@@ -64,3 +64,11 @@ async def test_the_cost_of_the_audit_is_measured_beside_a_bare_fsync(tmp_path: P
         "signatures, 16 calls at once of 8 each",
         "one line written and fsynced, bare",
     ]
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(300)
+def test_a_short_run_of_custody_signs_for_nobody_after_its_revocation(tmp_path: Path) -> None:
+    rows = custody.measure(tmp_path, custody.parsed(["--short", "--parts", "revoke", "binds"]))
+    assert len(rows) == 3
+    assert rows[1].met

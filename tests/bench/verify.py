@@ -96,10 +96,10 @@ def report(rows: list[Row], command: str, before: str) -> str:
     return f"{figures.today()}, {before}, {figures.load()} at the end. `{command}`\n\n{figures.markdown(rows)}\n"
 
 
-def write(text: str) -> None:
-    """Replace what an earlier run has left in the document."""
-    head, _, rest = DOCUMENT.read_text().partition(BEGIN)
-    DOCUMENT.write_text(f"{head}{BEGIN}\n\n{text}\n{END}{rest.partition(END)[2]}")
+def write(text: str, begin: str = BEGIN, end: str = END) -> None:
+    """Replace what an earlier run has left in the document between its marks."""
+    head, _, rest = DOCUMENT.read_text().partition(begin)
+    DOCUMENT.write_text(f"{head}{begin}\n\n{text}\n{end}{rest.partition(end)[2]}")
 
 
 def main(arguments: list[str]) -> int:
