@@ -35,8 +35,8 @@ def dump(server: redis.Redis) -> bytes:
             b"set": server.smembers,
             b"list": lambda name: server.lrange(name, 0, -1),
             b"zset": lambda name: server.zrange(name, 0, -1, withscores=True),
-        }[kind]
-        parts += [key, reader(key)]
+        }.get(kind)
+        parts += [key, reader(key) if reader else kind]  # a key may have gone since it was listed
     return repr(parts).encode()
 
 

@@ -14,8 +14,8 @@ from tests.integration.conftest import Driver, eventually
 
 
 def answered(answer: httpx.Response) -> int | None:
-    """Return the status of an answer that is one; None for a 503, after which a client asks again."""
-    return None if answer.status_code == 503 else answer.status_code
+    """Return the status of an answer that is one; None for a 503 or 429, after which a client asks again."""
+    return None if answer.status_code in (429, 503) else answer.status_code
 
 
 class Stream:

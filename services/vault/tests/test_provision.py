@@ -210,6 +210,7 @@ async def test_the_roles_and_policies_of_earlier_versions_go_and_what_they_opene
     old = f"strongroom-tenant-{tenant}"
     server.admin.sys.create_or_update_policy(old, f'path "transit/hmac/{tenant}.*" {{ capabilities = ["update"] }}')
     settings = {"role_type": "jwt", "user_claim": "sub", "bound_subject": tenant, "token_policies": [old]}
+    settings |= {"token_type": "batch", "token_ttl": "60s", "token_max_ttl": "60s"}
     server.admin.write_data(f"auth/jwt/role/{old}", data={**settings, "bound_audiences": ["strongroom-vault"]})
     before = await as_role(server, Role(old, tenant))
     said = server.provision()
