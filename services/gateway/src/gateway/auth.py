@@ -43,7 +43,7 @@ def session(scope: str, *, counted: bool = True) -> Callable[[Request], Awaitabl
         if scope != ADMIN:  # an operator is no tenant
             services = of(request)
             quotas = await services.standings.require(caller.tenant, value)
-            await services.gate.enter(caller.tenant, quotas, request.scope, counted=counted)  # type: ignore[arg-type]
+            await services.gate.enter(caller.tenant, quotas, request.scope, counted=counted)
         return Session(caller, value)
 
     return admit

@@ -1,9 +1,10 @@
 """Own how much of a tenant that may act is let in: its rate, and its calls under way in this process."""
 
 from collections import Counter
-from typing import Any, Final
+from typing import Final
 
 from common.errors import Throttled
+from starlette.types import Scope
 from strongroom.vault.v1.tenants_pb2 import TenantQuotas
 
 from gateway.limiter import Limiter
@@ -19,7 +20,7 @@ class Gate:
         self._limiter = limiter
         self._inside: Counter[str] = Counter()
 
-    async def enter(self, tenant: str, quotas: TenantQuotas, scope: dict[str, Any], *, counted: bool) -> None:
+    async def enter(self, tenant: str, quotas: TenantQuotas, scope: Scope, *, counted: bool) -> None:
         """Let a request in and leave in its ASGI scope what the edge adds to its answer and does at its end.
 
         `counted` requests stand among the tenant's calls at once. Raises Throttled beyond a quota.
