@@ -22,8 +22,9 @@ from cli.openbao import OpenBao
 from common.clock import SystemClock
 from common.secret import Secret
 from strongroom.types.v1.binding_pb2 import EXCHANGE_BITGET, KEY_TYPE_HMAC, SCOPE_SPOT
+from strongroom.types.v1.request_pb2 import ExchangeRequest
 from strongroom.vault.v1.binding_store_pb2 import BindRequest, Credential
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest
+from strongroom.vault.v1.signer_pb2 import SignRequest
 from vault import policy
 from vault.actor import Actor
 from vault.asked import asked

@@ -18,7 +18,8 @@ from common.errors import StrongroomError
 from common.rpc import client as rpc
 from common.rpc.tls import Identity
 from strongroom.types.v1.binding_pb2 import STATUS_PENDING
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest
+from strongroom.types.v1.request_pb2 import ExchangeRequest
+from strongroom.vault.v1.signer_pb2 import SignRequest
 from strongroom.vault.v1.signer_pb2_grpc import SignerStub
 
 from tests.bench import audit_cost, binds, figures, verify

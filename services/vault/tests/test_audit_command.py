@@ -11,7 +11,8 @@ from click.testing import Result
 from common.errors import PolicyRefused
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest
+from strongroom.types.v1.request_pb2 import ExchangeRequest
+from strongroom.vault.v1.signer_pb2 import SignRequest
 from typer.testing import CliRunner
 from vault.actor import Actor
 from vault.heads import Heads

@@ -6,7 +6,7 @@ import pytest
 from common.errors import PolicyRefused
 from hypothesis import given
 from hypothesis import strategies as st
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, QueryParameter
+from strongroom.types.v1.request_pb2 import ExchangeRequest, QueryParameter
 from vault.canonical import canonical
 from yarl import URL
 

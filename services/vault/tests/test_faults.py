@@ -11,7 +11,8 @@ from cli.processes import free_port
 from common.errors import BindingRevoked, Internal, NotFound, Unavailable
 from common.secret import Secret
 from strongroom.types.v1.binding_pb2 import STATUS_CONNECTED, Verdict
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest
+from strongroom.types.v1.request_pb2 import ExchangeRequest
+from strongroom.vault.v1.signer_pb2 import SignRequest
 from vault.actor import Actor
 from vault.asked import Asked
 from vault.hashicorp.http import guarded

@@ -17,6 +17,7 @@ from common.errors import (
     Unavailable,
 )
 from strongroom.types.v1.binding_pb2 import EXCHANGE_BITGET, STATUS_REVOKED
+from strongroom.types.v1.request_pb2 import ExchangeRequest
 from strongroom.vault.v1.freezes_pb2 import (
     FREEZE_KIND_BINDING,
     FREEZE_KIND_EVERYTHING,
@@ -27,7 +28,7 @@ from strongroom.vault.v1.freezes_pb2 import (
     Freeze,
     FreezeTarget,
 )
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest
+from strongroom.vault.v1.signer_pb2 import SignRequest
 from vault import freezer, policy
 from vault.actor import Actor
 from vault.asked import Asked

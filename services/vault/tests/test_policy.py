@@ -2,7 +2,7 @@
 
 import pytest
 from common.errors import PolicyRefused
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, QueryParameter
+from strongroom.types.v1.request_pb2 import ExchangeRequest, QueryParameter
 from vault import policy
 from vault.canonical import canonical
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from common.errors import NotFound, Unavailable
 from common.secret import Secret
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest
+from strongroom.types.v1.request_pb2 import ExchangeRequest
+from strongroom.vault.v1.signer_pb2 import SignRequest
 from vault.actor import Actor
 from vault.asked import Asked
 from vault.hashicorp.login import Connection

@@ -10,6 +10,7 @@ import pytest
 from common.clock import timestamp
 from common.errors import BindingRevoked, IdempotencyMismatch, InvalidArgument, NotFound, Unavailable
 from strongroom.types.v1.binding_pb2 import STATUS_REVOKED, Binding
+from strongroom.types.v1.request_pb2 import ExchangeRequest
 from strongroom.vault.v1.freezes_pb2 import FREEZE_KIND_TENANT, CreateFreezeRequest, FreezeTarget
 from strongroom.vault.v1.revocations_pb2 import (
     REVOCATION_STATE_DONE,
@@ -19,7 +20,7 @@ from strongroom.vault.v1.revocations_pb2 import (
     RevocationSelector,
     RevokeManyRequest,
 )
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest
+from strongroom.vault.v1.signer_pb2 import SignRequest
 from vault import revocation, revocations
 from vault.actor import Actor
 from vault.asked import asked

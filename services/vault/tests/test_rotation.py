@@ -32,8 +32,9 @@ from strongroom.types.v1.binding_pb2 import (
     Finding,
     Verdict,
 )
+from strongroom.types.v1.request_pb2 import ExchangeRequest
 from strongroom.vault.v1.binding_store_pb2 import StageRequest
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest
+from strongroom.vault.v1.signer_pb2 import SignRequest
 from vault.actor import Actor
 from vault.asked import Asked, asked
 from vault.hashicorp.login import Connection

@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 from strongroom.types.v1.binding_pb2 import KEY_TYPE_HMAC, KEY_TYPE_RSA
+from strongroom.types.v1.request_pb2 import ExchangeRequest
 from strongroom.vault.v1.binding_store_pb2 import BindRequest
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest
+from strongroom.vault.v1.signer_pb2 import SignRequest
 from vault.actor import Actor
 from vault.asked import Asked, asked
 from vault.material import HmacSecret, rsa_private_key

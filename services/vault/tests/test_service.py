@@ -41,10 +41,11 @@ from strongroom.types.v1.binding_pb2 import (
     TenantRules,
     Verdict,
 )
+from strongroom.types.v1.request_pb2 import ExchangeRequest
 from strongroom.vault.v1 import binding_store_pb2 as pb
 from strongroom.vault.v1 import tenants_pb2 as tp
 from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreStub
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest
+from strongroom.vault.v1.signer_pb2 import SignRequest
 from strongroom.vault.v1.signer_pb2_grpc import SignerStub
 from strongroom.vault.v1.tenants_pb2_grpc import TenantsStub
 from strongroom.vault.v1.trail_pb2 import ReadTrailRequest

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from strongroom.types.v1.binding_pb2 import KEY_TYPE_HMAC, KEY_TYPE_RSA
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, QueryParameter, SignRequest
+from strongroom.types.v1.request_pb2 import ExchangeRequest, QueryParameter
+from strongroom.vault.v1.signer_pb2 import SignRequest
 from vault import policy
 from vault.actor import Actor
 from vault.asked import Asked

@@ -8,9 +8,10 @@ import pytest
 from common.errors import BindingRevoked, NotFound
 from google.protobuf import json_format
 from strongroom.types.v1.binding_pb2 import STATUS_REVOKED
+from strongroom.types.v1.request_pb2 import ExchangeRequest
 from strongroom.vault.v1.binding_store_pb2 import BindRequest
 from strongroom.vault.v1.revocations_pb2 import REVOCATION_STATE_DONE, RevocationSelector, RevokeManyRequest
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest
+from strongroom.vault.v1.signer_pb2 import SignRequest
 from vault import steps
 from vault.actor import Actor
 from vault.asked import asked, derived_id

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 from strongroom.types.v1.binding_pb2 import STATUS_CONNECTED, Account, Binding, Verdict
+from strongroom.types.v1.request_pb2 import ExchangeRequest
 from strongroom.vault.v1.binding_store_pb2 import BindRequest, Credential, PromoteRequest, StageRequest
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest
+from strongroom.vault.v1.signer_pb2 import SignRequest
 from vault import steps
 from vault.actor import Actor
 from vault.asked import asked

@@ -9,7 +9,7 @@ from common.errors import PolicyRefused
 from hypothesis import given
 from hypothesis import strategies as st
 from strongroom.types.v1.binding_pb2 import SCOPE_FUTURES, SCOPE_SPOT
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, QueryParameter
+from strongroom.types.v1.request_pb2 import ExchangeRequest, QueryParameter
 from vault import policy, trading
 from vault.canonical import canonical
 

@@ -20,13 +20,14 @@ from common.rpc.client import call, channel
 from common.rpc.tls import Identity
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from strongroom.types.v1.binding_pb2 import SCOPE_SPOT
+from strongroom.types.v1.request_pb2 import ExchangeRequest
 from strongroom.vault.v1 import binding_store_pb2 as store
 from strongroom.vault.v1 import freezes_pb2 as freezes
 from strongroom.vault.v1 import revocations_pb2 as bulk
 from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreStub
 from strongroom.vault.v1.freezes_pb2_grpc import FreezesStub
 from strongroom.vault.v1.revocations_pb2_grpc import RevocationsStub
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignRequest
+from strongroom.vault.v1.signer_pb2 import SignRequest
 from strongroom.vault.v1.signer_pb2_grpc import SignerStub
 
 INFO = ExchangeRequest(method="GET", path="/api/v3/account/info")

@@ -34,6 +34,7 @@ from strongroom.types.v1.binding_pb2 import (
     TenantRules,
     Verdict,
 )
+from strongroom.types.v1.request_pb2 import ExchangeRequest, Header, SignedRequest
 from strongroom.vault.v1.binding_store_pb2 import (
     DescribeManyResponse,
     DescribeResponse,
@@ -42,7 +43,7 @@ from strongroom.vault.v1.binding_store_pb2 import (
     TransitionResponse,
 )
 from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreServicer
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, Header, SignedRequest, SignResponse
+from strongroom.vault.v1.signer_pb2 import SignResponse
 from strongroom.vault.v1.signer_pb2_grpc import SignerServicer
 
 TENANT = "t" * 26

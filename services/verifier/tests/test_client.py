@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from common.clock import SystemClock
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, Header, SignedRequest
+from strongroom.types.v1.request_pb2 import ExchangeRequest, Header, SignedRequest
 from verifier.bitget.budget import Caller, LocalBudget
 from verifier.bitget.client import BitgetClient, open_session
 from verifier.bitget.codes import ExchangeFailure, Group

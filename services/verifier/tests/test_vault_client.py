@@ -7,7 +7,8 @@ from typing import Any
 import grpc
 import pytest
 from common.errors import StrongroomError
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignedRequest, SignRequest, SignResponse
+from strongroom.types.v1.request_pb2 import ExchangeRequest, SignedRequest
+from strongroom.vault.v1.signer_pb2 import SignRequest, SignResponse
 from strongroom.vault.v1.signer_pb2_grpc import SignerServicer, add_SignerServicer_to_server
 from verifier.vault_client import VaultClient
 

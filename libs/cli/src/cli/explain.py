@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 from common.errors import PolicyRefused
 from strongroom.types.v1.binding_pb2 import SCOPE_FUTURES, SCOPE_SPOT
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, QueryParameter
+from strongroom.types.v1.request_pb2 import ExchangeRequest, QueryParameter
 from vault import policy, trading
 from vault.canonical import canonical
 

@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import quote
 
 from common.errors import PolicyRefused
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest
+from strongroom.types.v1.request_pb2 import ExchangeRequest
 
 PATH: Final = re.compile(r"/api/v[0-9]+(/[a-z0-9-]+)+")
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")

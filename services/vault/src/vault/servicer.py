@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from common import ids
-from common.errors import InvalidArgument
+from common.errors import InvalidArgument, PermissionDenied
 from common.rpc.server import Callers, ServicerContext
 from strongroom.types.v1.binding_pb2 import Binding
 from strongroom.vault.v1.binding_store_pb2 import (
@@ -36,7 +36,12 @@ from strongroom.vault.v1.binding_store_pb2 import (
     WrappingKeyResponse,
 )
 from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreServicer
-from strongroom.vault.v1.signer_pb2 import SignRequest, SignResponse
+from strongroom.vault.v1.signer_pb2 import (
+    SignRequest,
+    SignResponse,
+    SignWebSocketLoginRequest,
+    SignWebSocketLoginResponse,
+)
 from strongroom.vault.v1.signer_pb2_grpc import SignerServicer
 
 from vault.actor import SIGN, Actor, Admission
@@ -72,6 +77,7 @@ CALLERS: Final[Callers] = {
     f"{_STORE}/Names": frozenset(["worker"]),
     f"{_STORE}/DescribeMany": frozenset(["worker"]),
     "/strongroom.vault.v1.Signer/Sign": frozenset(["worker"]),
+    "/strongroom.vault.v1.Signer/SignWebSocketLogin": frozenset(["verifier"]),
 }
 
 
@@ -244,3 +250,11 @@ class Oracle(SignerServicer):
         """Sign exchange requests of one binding."""
         actor, _ = await self._admission.admit(context, SIGN, request.tenant_id)
         return await self._signer.sign(actor, request)
+
+    async def SignWebSocketLogin(
+        self,
+        request: SignWebSocketLoginRequest,  # noqa: ARG002
+        context: ServicerContext,  # noqa: ARG002
+    ) -> SignWebSocketLoginResponse:
+        """Sign a login; nobody may ask for one yet."""
+        raise PermissionDenied("caller_not_allowed", "This workload may not call this method.")

@@ -14,8 +14,9 @@ from common.clock import Clock
 from common.errors import Aborted, BindingRevoked, Internal, InvalidArgument, PolicyRefused
 from common.ids import binding_id
 from common.secret import Secret
+from strongroom.types.v1.request_pb2 import ExchangeRequest, Header, SignedRequest
 from strongroom.vault.v1.freezes_pb2 import Freeze
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, Header, SignedRequest, SignRequest, SignResponse
+from strongroom.vault.v1.signer_pb2 import SignRequest, SignResponse
 
 from vault.actor import WORKER, Actor
 from vault.audit import AuditLog, Fields

@@ -11,6 +11,7 @@ import grpc
 from common.errors import NotFound, PermissionDenied
 from common.rpc import client
 from strongroom.types.v1.binding_pb2 import Binding, Environment, Finding, Verdict
+from strongroom.types.v1.request_pb2 import ExchangeRequest, SignedRequest
 from strongroom.vault.v1.binding_store_pb2 import (
     AbandonRequest,
     DescribeManyRequest,
@@ -22,7 +23,7 @@ from strongroom.vault.v1.binding_store_pb2 import (
     TransitionRequest,
 )
 from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreStub
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignedRequest, SignRequest
+from strongroom.vault.v1.signer_pb2 import SignRequest
 from strongroom.vault.v1.signer_pb2_grpc import SignerStub
 
 CALL_S: Final = 5.0

@@ -20,7 +20,7 @@ from strongroom.types.v1.binding_pb2 import (
     Observation,
     Verdict,
 )
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, SignedRequest
+from strongroom.types.v1.request_pb2 import ExchangeRequest, SignedRequest
 
 from verifier import confirmation, enrolment, observe, rotation, verdict
 from verifier.bitget.budget import Caller

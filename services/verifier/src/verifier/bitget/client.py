@@ -11,7 +11,7 @@ import aiohttp
 import yarl
 from common import logs
 from common.clock import Clock
-from strongroom.vault.v1.signer_pb2 import ExchangeRequest, QueryParameter, SignedRequest
+from strongroom.types.v1.request_pb2 import ExchangeRequest, QueryParameter, SignedRequest
 
 from verifier.bitget import codes, reply
 from verifier.bitget.budget import Budget, Caller

@@ -22,27 +22,26 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from strongroom.types.v1 import request_pb2 as strongroom_dot_types_dot_v1_dot_request__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n strongroom/vault/v1/signer.proto\x12\x13strongroom.vault.v1\"-\n\x0eQueryParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"q\n\x0f\x45xchangeRequest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x32\n\x05query\x18\x03 \x03(\x0b\x32#.strongroom.vault.v1.QueryParameter\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\"\xaf\x01\n\x0bSignRequest\x12\x12\n\nbinding_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\x36\n\x08requests\x18\x03 \x03(\x0b\x32$.strongroom.vault.v1.ExchangeRequest\x12\x0c\n\x04\x64\x65mo\x18\x04 \x01(\x08\x12\x17\n\x0f\x63lock_offset_ms\x18\x05 \x01(\x03\x12\x1a\n\x12\x63redential_version\x18\x06 \x01(\x05\"u\n\x0cSignResponse\x12\x32\n\x06signed\x18\x01 \x03(\x0b\x32\".strongroom.vault.v1.SignedRequest\x12\x1a\n\x12\x63redential_version\x18\x02 \x01(\x05\x12\x15\n\rstamped_at_ms\x18\x03 \x01(\x03\"k\n\rSignedRequest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12,\n\x07headers\x18\x03 \x03(\x0b\x32\x1b.strongroom.vault.v1.Header\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t2U\n\x06Signer\x12K\n\x04Sign\x12 .strongroom.vault.v1.SignRequest\x1a!.strongroom.vault.v1.SignResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n strongroom/vault/v1/signer.proto\x12\x13strongroom.vault.v1\x1a!strongroom/types/v1/request.proto\"\xde\x01\n\x0bSignRequest\x12\x12\n\nbinding_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\x36\n\x08requests\x18\x03 \x03(\x0b\x32$.strongroom.types.v1.ExchangeRequest\x12\x0c\n\x04\x64\x65mo\x18\x04 \x01(\x08\x12\x17\n\x0f\x63lock_offset_ms\x18\x05 \x01(\x03\x12\x1a\n\x12\x63redential_version\x18\x06 \x01(\x05\x12-\n\x07purpose\x18\x07 \x01(\x0e\x32\x1c.strongroom.vault.v1.Purpose\"u\n\x0cSignResponse\x12\x32\n\x06signed\x18\x01 \x03(\x0b\x32\".strongroom.types.v1.SignedRequest\x12\x1a\n\x12\x63redential_version\x18\x02 \x01(\x05\x12\x15\n\rstamped_at_ms\x18\x03 \x01(\x03\"H\n\x19SignWebSocketLoginRequest\x12\x12\n\nbinding_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63lock_offset_ms\x18\x02 \x01(\x03\"l\n\x1aSignWebSocketLoginResponse\x12\x32\n\x05login\x18\x01 \x01(\x0b\x32#.strongroom.types.v1.WebSocketLogin\x12\x1a\n\x12\x63redential_version\x18\x02 \x01(\x05*I\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPURPOSE_EXECUTE\x10\x01\x12\x10\n\x0cPURPOSE_SIGN\x10\x02\x32\xcc\x01\n\x06Signer\x12K\n\x04Sign\x12 .strongroom.vault.v1.SignRequest\x1a!.strongroom.vault.v1.SignResponse\x12u\n\x12SignWebSocketLogin\x12..strongroom.vault.v1.SignWebSocketLoginRequest\x1a/.strongroom.vault.v1.SignWebSocketLoginResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'strongroom.vault.v1.signer_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_QUERYPARAMETER']._serialized_start=57
-  _globals['_QUERYPARAMETER']._serialized_end=102
-  _globals['_EXCHANGEREQUEST']._serialized_start=104
-  _globals['_EXCHANGEREQUEST']._serialized_end=217
-  _globals['_SIGNREQUEST']._serialized_start=220
-  _globals['_SIGNREQUEST']._serialized_end=395
-  _globals['_SIGNRESPONSE']._serialized_start=397
-  _globals['_SIGNRESPONSE']._serialized_end=514
-  _globals['_SIGNEDREQUEST']._serialized_start=516
-  _globals['_SIGNEDREQUEST']._serialized_end=623
-  _globals['_HEADER']._serialized_start=625
-  _globals['_HEADER']._serialized_end=662
-  _globals['_SIGNER']._serialized_start=664
-  _globals['_SIGNER']._serialized_end=749
+  _globals['_PURPOSE']._serialized_start=620
+  _globals['_PURPOSE']._serialized_end=693
+  _globals['_SIGNREQUEST']._serialized_start=93
+  _globals['_SIGNREQUEST']._serialized_end=315
+  _globals['_SIGNRESPONSE']._serialized_start=317
+  _globals['_SIGNRESPONSE']._serialized_end=434
+  _globals['_SIGNWEBSOCKETLOGINREQUEST']._serialized_start=436
+  _globals['_SIGNWEBSOCKETLOGINREQUEST']._serialized_end=508
+  _globals['_SIGNWEBSOCKETLOGINRESPONSE']._serialized_start=510
+  _globals['_SIGNWEBSOCKETLOGINRESPONSE']._serialized_end=618
+  _globals['_SIGNER']._serialized_start=696
+  _globals['_SIGNER']._serialized_end=900
 # @@protoc_insertion_point(module_scope)

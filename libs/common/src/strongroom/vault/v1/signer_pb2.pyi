@@ -7,6 +7,8 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from strongroom.types.v1 import request_pb2 as _request_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,58 +20,29 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-@_typing.final
-class QueryParameter(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+class _Purpose:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
 
-    NAME_FIELD_NUMBER: _builtins.int
-    VALUE_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    value: _builtins.str
-    def __init__(
-        self,
-        *,
-        name: _builtins.str = ...,
-        value: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "value", b"value"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+class _PurposeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Purpose.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PURPOSE_UNSPECIFIED: _Purpose.ValueType  # 0
+    """Verification reads alone, for the workers."""
+    PURPOSE_EXECUTE: _Purpose.ValueType  # 1
+    """To be sent by the verifier: requests:execute."""
+    PURPOSE_SIGN: _Purpose.ValueType  # 2
+    """To be handed out, with the API key and the passphrase in its headers: requests:sign."""
 
-Global___QueryParameter: _TypeAlias = QueryParameter  # noqa: Y015
+class Purpose(_Purpose, metaclass=_PurposeEnumTypeWrapper):
+    """What a signature is for: it decides what may be signed, and which right the caller's own token must hold."""
 
-@_typing.final
-class ExchangeRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    METHOD_FIELD_NUMBER: _builtins.int
-    PATH_FIELD_NUMBER: _builtins.int
-    QUERY_FIELD_NUMBER: _builtins.int
-    BODY_FIELD_NUMBER: _builtins.int
-    method: _builtins.str
-    path: _builtins.str
-    body: _builtins.bytes
-    @_builtins.property
-    def query(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueryParameter]:
-        """In any order, without duplicates; raw text, not percent-encoded."""
-
-    def __init__(
-        self,
-        *,
-        method: _builtins.str = ...,
-        path: _builtins.str = ...,
-        query: _abc.Iterable[Global___QueryParameter] | None = ...,
-        body: _builtins.bytes = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "method", b"method", "path", b"path", "query", b"query"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ExchangeRequest: _TypeAlias = ExchangeRequest  # noqa: Y015
+PURPOSE_UNSPECIFIED: Purpose.ValueType  # 0
+"""Verification reads alone, for the workers."""
+PURPOSE_EXECUTE: Purpose.ValueType  # 1
+"""To be sent by the verifier: requests:execute."""
+PURPOSE_SIGN: Purpose.ValueType  # 2
+"""To be handed out, with the API key and the passphrase in its headers: requests:sign."""
+Global___Purpose: _TypeAlias = Purpose  # noqa: Y015
 
 @_typing.final
 class SignRequest(_message.Message):
@@ -81,30 +54,33 @@ class SignRequest(_message.Message):
     DEMO_FIELD_NUMBER: _builtins.int
     CLOCK_OFFSET_MS_FIELD_NUMBER: _builtins.int
     CREDENTIAL_VERSION_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
     binding_id: _builtins.str
     tenant_id: _builtins.str
     """For the verifier's workers, which have no caller: then only verification reads are signed."""
     demo: _builtins.bool
-    """True for a key of the exchange's demo environment."""
+    """True for a key of the exchange's demo environment. With a purpose the record tells, and this must not."""
     clock_offset_ms: _builtins.int
     """By how much the exchange's clock is ahead of the signer's, as earlier answers showed; added to the stamp."""
     credential_version: _builtins.int
     """The staged version that is being verified, for the verifier's workers alone; 0: the one in use."""
+    purpose: Global___Purpose.ValueType
     @_builtins.property
-    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExchangeRequest]: ...
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[_request_pb2.ExchangeRequest]: ...
     def __init__(
         self,
         *,
         binding_id: _builtins.str = ...,
         tenant_id: _builtins.str = ...,
-        requests: _abc.Iterable[Global___ExchangeRequest] | None = ...,
+        requests: _abc.Iterable[_request_pb2.ExchangeRequest] | None = ...,
         demo: _builtins.bool = ...,
         clock_offset_ms: _builtins.int = ...,
         credential_version: _builtins.int = ...,
+        purpose: Global___Purpose.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["binding_id", b"binding_id", "clock_offset_ms", b"clock_offset_ms", "credential_version", b"credential_version", "demo", b"demo", "requests", b"requests", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binding_id", b"binding_id", "clock_offset_ms", b"clock_offset_ms", "credential_version", b"credential_version", "demo", b"demo", "purpose", b"purpose", "requests", b"requests", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -121,13 +97,13 @@ class SignResponse(_message.Message):
     stamped_at_ms: _builtins.int
     """The stamp that was signed, Unix time in ms, the offset included."""
     @_builtins.property
-    def signed(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedRequest]:
+    def signed(self) -> _containers.RepeatedCompositeFieldContainer[_request_pb2.SignedRequest]:
         """One for each request, in their order."""
 
     def __init__(
         self,
         *,
-        signed: _abc.Iterable[Global___SignedRequest] | None = ...,
+        signed: _abc.Iterable[_request_pb2.SignedRequest] | None = ...,
         credential_version: _builtins.int = ...,
         stamped_at_ms: _builtins.int = ...,
     ) -> None: ...
@@ -140,55 +116,46 @@ class SignResponse(_message.Message):
 Global___SignResponse: _TypeAlias = SignResponse  # noqa: Y015
 
 @_typing.final
-class SignedRequest(_message.Message):
-    """The exact bytes to send: they are the bytes that were signed."""
-
+class SignWebSocketLoginRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    METHOD_FIELD_NUMBER: _builtins.int
-    TARGET_FIELD_NUMBER: _builtins.int
-    HEADERS_FIELD_NUMBER: _builtins.int
-    BODY_FIELD_NUMBER: _builtins.int
-    method: _builtins.str
-    target: _builtins.str
-    """Path and query as they go on the wire."""
-    body: _builtins.bytes
-    @_builtins.property
-    def headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]: ...
+    BINDING_ID_FIELD_NUMBER: _builtins.int
+    CLOCK_OFFSET_MS_FIELD_NUMBER: _builtins.int
+    binding_id: _builtins.str
+    clock_offset_ms: _builtins.int
     def __init__(
         self,
         *,
-        method: _builtins.str = ...,
-        target: _builtins.str = ...,
-        headers: _abc.Iterable[Global___Header] | None = ...,
-        body: _builtins.bytes = ...,
+        binding_id: _builtins.str = ...,
+        clock_offset_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "headers", b"headers", "method", b"method", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binding_id", b"binding_id", "clock_offset_ms", b"clock_offset_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SignedRequest: _TypeAlias = SignedRequest  # noqa: Y015
+Global___SignWebSocketLoginRequest: _TypeAlias = SignWebSocketLoginRequest  # noqa: Y015
 
 @_typing.final
-class Header(_message.Message):
+class SignWebSocketLoginResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    NAME_FIELD_NUMBER: _builtins.int
-    VALUE_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    value: _builtins.str
+    LOGIN_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_VERSION_FIELD_NUMBER: _builtins.int
+    credential_version: _builtins.int
+    @_builtins.property
+    def login(self) -> _request_pb2.WebSocketLogin: ...
     def __init__(
         self,
         *,
-        name: _builtins.str = ...,
-        value: _builtins.str = ...,
+        login: _request_pb2.WebSocketLogin | None = ...,
+        credential_version: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["login", b"login"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential_version", b"credential_version", "login", b"login"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Header: _TypeAlias = Header  # noqa: Y015
+Global___SignWebSocketLoginResponse: _TypeAlias = SignWebSocketLoginResponse  # noqa: Y015

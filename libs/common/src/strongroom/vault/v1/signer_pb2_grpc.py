@@ -39,6 +39,11 @@ class SignerStub:
                 request_serializer=strongroom_dot_vault_dot_v1_dot_signer__pb2.SignRequest.SerializeToString,
                 response_deserializer=strongroom_dot_vault_dot_v1_dot_signer__pb2.SignResponse.FromString,
                 _registered_method=True)
+        self.SignWebSocketLogin = channel.unary_unary(
+                '/strongroom.vault.v1.Signer/SignWebSocketLogin',
+                request_serializer=strongroom_dot_vault_dot_v1_dot_signer__pb2.SignWebSocketLoginRequest.SerializeToString,
+                response_deserializer=strongroom_dot_vault_dot_v1_dot_signer__pb2.SignWebSocketLoginResponse.FromString,
+                _registered_method=True)
 
 
 class SignerServicer:
@@ -52,6 +57,14 @@ class SignerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SignWebSocketLogin(self, request, context):
+        """Sign the login of a private WebSocket, which conveys the key's whole right to trade. Only for the verifier, with the
+        caller's own token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SignerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -59,6 +72,11 @@ def add_SignerServicer_to_server(servicer, server):
                     servicer.Sign,
                     request_deserializer=strongroom_dot_vault_dot_v1_dot_signer__pb2.SignRequest.FromString,
                     response_serializer=strongroom_dot_vault_dot_v1_dot_signer__pb2.SignResponse.SerializeToString,
+            ),
+            'SignWebSocketLogin': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignWebSocketLogin,
+                    request_deserializer=strongroom_dot_vault_dot_v1_dot_signer__pb2.SignWebSocketLoginRequest.FromString,
+                    response_serializer=strongroom_dot_vault_dot_v1_dot_signer__pb2.SignWebSocketLoginResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -88,6 +106,33 @@ class Signer:
             '/strongroom.vault.v1.Signer/Sign',
             strongroom_dot_vault_dot_v1_dot_signer__pb2.SignRequest.SerializeToString,
             strongroom_dot_vault_dot_v1_dot_signer__pb2.SignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignWebSocketLogin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/strongroom.vault.v1.Signer/SignWebSocketLogin',
+            strongroom_dot_vault_dot_v1_dot_signer__pb2.SignWebSocketLoginRequest.SerializeToString,
+            strongroom_dot_vault_dot_v1_dot_signer__pb2.SignWebSocketLoginResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,10 @@ class SignerStub:
     """Sign 1 to 8 exchange requests of one binding, stamped with the signer's own clock: all of them, or none. Only for
     the verifier.
     """
+    SignWebSocketLogin: _grpc.UnaryUnaryMultiCallable[_signer_pb2.SignWebSocketLoginRequest, _signer_pb2.SignWebSocketLoginResponse]
+    """Sign the login of a private WebSocket, which conveys the key's whole right to trade. Only for the verifier, with the
+    caller's own token.
+    """
 
 @_typing.type_check_only
 class SignerAsyncStub(SignerStub):
@@ -42,6 +46,10 @@ class SignerAsyncStub(SignerStub):
     Sign: _aio.UnaryUnaryMultiCallable[_signer_pb2.SignRequest, _signer_pb2.SignResponse]  # type: ignore[assignment]
     """Sign 1 to 8 exchange requests of one binding, stamped with the signer's own clock: all of them, or none. Only for
     the verifier.
+    """
+    SignWebSocketLogin: _aio.UnaryUnaryMultiCallable[_signer_pb2.SignWebSocketLoginRequest, _signer_pb2.SignWebSocketLoginResponse]  # type: ignore[assignment]
+    """Sign the login of a private WebSocket, which conveys the key's whole right to trade. Only for the verifier, with the
+    caller's own token.
     """
 
 class SignerServicer(metaclass=_abc_1.ABCMeta):
@@ -53,6 +61,16 @@ class SignerServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_signer_pb2.SignResponse, _abc.Awaitable[_signer_pb2.SignResponse]]:
         """Sign 1 to 8 exchange requests of one binding, stamped with the signer's own clock: all of them, or none. Only for
         the verifier.
+        """
+
+    @_abc_1.abstractmethod
+    def SignWebSocketLogin(
+        self,
+        request: _signer_pb2.SignWebSocketLoginRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_signer_pb2.SignWebSocketLoginResponse, _abc.Awaitable[_signer_pb2.SignWebSocketLoginResponse]]:
+        """Sign the login of a private WebSocket, which conveys the key's whole right to trade. Only for the verifier, with the
+        caller's own token.
         """
 
 def add_SignerServicer_to_server(servicer: SignerServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
