@@ -43,15 +43,15 @@ from strongroom.vault.v1 import trail_pb2_grpc as trail_grpc
 from strongroom.verifier.v1 import verification_service_pb2 as verification
 from strongroom.verifier.v1 import verification_service_pb2_grpc as verification_grpc
 
-from services.gateway.tests.world import (
+from services.gateway.tests.vault_in_memory import (
     FreezesService,
     RevocationsService,
     TenantsService,
     TrailService,
     VaultService,
-    VerifierService,
-    World,
 )
+from services.gateway.tests.verifier_in_memory import VerifierService
+from services.gateway.tests.world import World
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 SECRET = "5f4dcc3b5aa765d61d8327deb882cf99aabbccddeeff00112233445566778899"
