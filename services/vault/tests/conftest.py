@@ -1,29 +1,25 @@
 """One real OpenBao for the whole run, a fresh tenant for each test, and the service's parts on them."""
 
-import asyncio
 import base64
 import contextlib
 import functools
-import itertools
 import json
 import os
 import secrets
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import aiohttp
 import hvac
 import pytest
-from aiohttp import web
 from cli import pki
 from cli.openbao import OpenBao
-from cli.processes import clean_environment, free_port
+from cli.processes import clean_environment
 from common import trail
-from common.clock import SystemClock
 from common.secret import Secret
 from common.trail_check import Check
 from cryptography.hazmat.primitives import hashes, serialization
@@ -38,56 +34,16 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from strongroom.types.v1.binding_pb2 import EXCHANGE_BITGET, KEY_TYPE_HMAC, SCOPE_FUTURES, SCOPE_SPOT
 from strongroom.vault.v1.binding_store_pb2 import BindRequest, Credential
-from vault import policy
 from vault.actor import Actor
 from vault.asked import Asked, asked
-from vault.audit import AuditLog
-from vault.bindings import Bindings
-from vault.enrolment import Enrolments
-from vault.freezer import Freezer
-from vault.hashicorp.directory import VaultDirectory
-from vault.hashicorp.http import VaultHttp
-from vault.hashicorp.kv import KeyValue, OwnKeyValue
-from vault.hashicorp.login import Connection, Logins, admin_client, signer_role
+from vault.hashicorp.login import Connection, admin_client
 from vault.hashicorp.provision import Tenant, provision
-from vault.hashicorp.transit import Transit
-from vault.listing import Listing
-from vault.reconcile import Reconciler
-from vault.registry import Registry
-from vault.revocations import Revocations
-from vault.rotation import Rotations
 from vault.rules import Rules
-from vault.settlement import Settlements
-from vault.signer import Signer
-from vault.update import Updates
-from yarl import URL
+
+from services.vault.tests.parts import Maker, Parts, SteadyClock, TestClock
+from services.vault.tests.proxy import Proxy, listening
 
 PASSPHRASE = "Passphrase01"
-
-
-class TestClock(SystemClock):
-    """The system's clock, which a test can move forward."""
-
-    __test__ = False
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def unix(self) -> float:
-        return super().unix() + self.ahead
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.ahead
-
-
-class SteadyClock(SystemClock):
-    """A clock for logins, whose life of a token a test can shorten; its date is right, for Vault looks at it."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.ahead
 
 
 @dataclass
@@ -152,30 +108,6 @@ def login_clock() -> SteadyClock:
     return SteadyClock()
 
 
-@dataclass
-class Parts:
-    """The service's parts on one connection to Vault."""
-
-    http: VaultHttp
-    documents: KeyValue
-    own: OwnKeyValue
-    keys: Transit
-    directory: VaultDirectory
-    audit: AuditLog
-    audit_file: Path  # there is nothing in it before the first line
-    bindings: Bindings
-    rotations: Rotations
-    settlements: Settlements
-    updates: Updates
-    enrolments: Enrolments
-    registry: Registry
-    listing: Listing
-    signer: Signer
-    freezer: Freezer
-    revocations: Revocations
-    reconciler: Reconciler
-
-
 def trail_lines(folder: Path) -> list[dict[str, Any]]:
     """Return what was written of actions in an audit folder, whose chain must hold."""
     check = Check([file.path for file in trail.files_of(folder)])
@@ -187,70 +119,6 @@ def trail_lines(folder: Path) -> list[dict[str, Any]]:
 @pytest.fixture
 def told() -> Callable[[Path], list[dict[str, Any]]]:
     return trail_lines
-
-
-class OneTenant(VaultDirectory):
-    """The directory cut down to one tenant: what other tests left is not this test's business."""
-
-    def __init__(self, whole: VaultDirectory, tenant: str) -> None:
-        self._whole, self._tenant = whole, tenant
-        self.names = whole.names  # type: ignore[method-assign]
-
-    async def tenants(self) -> list[str]:
-        return [tenant for tenant in await self._whole.tenants() if tenant == self._tenant]
-
-    async def keys(self) -> list[tuple[str, str]]:
-        return [key for key in await self._whole.keys() if key[0] == self._tenant]
-
-
-@dataclass
-class Maker:
-    """Make the parts, on any connection; what it made is closed after the test."""
-
-    server: Server
-    tenant: str
-    folder: Path
-    clock: TestClock
-    login_clock: SteadyClock
-    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-    made: list[Parts] = field(default_factory=list)
-
-    async def __call__(self, connection: Connection | None = None, *, steps: Any = None) -> Parts:
-        connection = connection or self.server.connection
-        http = VaultHttp(connection, Logins(connection, self.server.login_key, self.login_clock))
-        await http.__aenter__()
-        audit = AuditLog(self.folder / f"audit-{next(self.numbers)}", self.clock)
-        audit.start()
-        documents, own, keys, directory = KeyValue(http), OwnKeyValue(http), Transit(http), VaultDirectory(http)
-        bindings = Bindings(documents, own, keys, audit, self.clock, steps=steps)
-        enrolments = Enrolments(documents, own, audit)
-        freezer = Freezer(own, bindings.records, audit, self.clock)
-        common: dict[str, Any] = {"documents": documents, "audit": audit, "clock": self.clock}
-        writing: dict[str, Any] = {"bindings": bindings, "keys": keys, "steps": steps, **common}
-        settlements = Settlements(**writing)
-        one_tenant = OneTenant(directory, self.tenant)
-        parts = Parts(
-            http,
-            documents,
-            own,
-            keys,
-            directory,
-            audit,
-            audit.path,
-            bindings,
-            Rotations(settlements=settlements, **writing),
-            settlements,
-            Updates(bindings.records, audit, self.clock),
-            enrolments,
-            Registry(own, self.clock),
-            Listing(documents, directory),
-            Signer(KeyValue(http, signer_role), keys, audit, policy.load(), freezer=freezer, clock=self.clock),
-            freezer,
-            Revocations(bindings, enrolments, documents, own, audit, clock=self.clock, steps=steps),
-            Reconciler(bindings=bindings, settlements=settlements, directory=one_tenant, **common),
-        )
-        self.made.append(parts)
-        return parts
 
 
 @pytest.fixture
@@ -336,69 +204,6 @@ def pem_of(key: Any, form: PrivateFormat = PrivateFormat.PKCS8, passphrase: byte
 @pytest.fixture
 def pem() -> Callable[..., str]:
     return pem_of
-
-
-SEALED, HALF = b'{"errors": ["Vault is sealed"]}', b'{"data": {'
-
-
-@dataclass
-class Proxy:
-    """Stand between the service and Vault. The next request that fits `method` and `part` meets `fault`, once."""
-
-    upstream: str
-    url: str = ""
-    fault: str = ""
-    method: str = ""
-    part: str = ""
-    lasting: bool = False
-    seen: list[str] = field(default_factory=list)
-    session: aiohttp.ClientSession | None = None
-
-    def arm(self, fault: str, part: str = "", method: str = "POST", *, lasting: bool = False) -> None:
-        self.fault, self.part, self.method, self.lasting = fault, part, method, lasting
-
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
-        self.seen.append(f"{request.method} {request.path}")
-        fault = ""
-        if self.fault and self.method in ("", request.method) and self.part in request.path:
-            fault = self.fault
-            self.fault = fault if self.lasting else ""
-        if fault.startswith("http"):
-            raise web.HTTPTemporaryRedirect(fault + request.path)
-        dropped = fault.endswith("before") or fault == "sealed"
-        status, raw, index = (0, b"", {}) if dropped else await self._forward(request)
-        if fault.startswith("cut"):
-            request.transport.abort()  # type: ignore[union-attr]  # the connection is open while it is served
-        if fault == "silence after":
-            await asyncio.sleep(30)
-        answers = {
-            "sealed": (503, SEALED),
-            "500 before": (500, b"{}"),
-            "500 after": (500, b"{}"),
-            "half a reply": (200, HALF),
-        }
-        status, raw = answers.get(fault, (status or 500, raw))
-        return web.Response(body=raw, status=status, content_type="application/json", headers=index)
-
-    async def _forward(self, request: web.Request) -> tuple[int, bytes, dict[str, str]]:
-        assert self.session is not None
-        headers = {name: value for name, value in request.headers.items() if name.startswith("X-Vault")}
-        url = URL(self.upstream + request.raw_path, encoded=True)
-        body = await request.read()
-        async with self.session.request(request.method, url, data=body, headers=headers) as reply:
-            index = {name: value for name, value in reply.headers.items() if name == "X-Vault-Index"}
-            return reply.status, await reply.read(), index
-
-
-@contextlib.asynccontextmanager
-async def listening(handler: Callable[[web.Request], Any]) -> AsyncIterator[str]:
-    """Serve `handler` for every request on a free port and yield the address."""
-    runner = web.ServerRunner(web.Server(handler, handler_cancellation=True), shutdown_timeout=0)
-    await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    yield f"http://127.0.0.1:{port}"
-    await runner.cleanup()
 
 
 @pytest.fixture
