@@ -102,9 +102,11 @@ class Maker:
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     made: list[Parts] = field(default_factory=list)
 
-    async def __call__(self, connection: Connection | None = None, *, steps: Any = None) -> Parts:
+    async def __call__(
+        self, connection: Connection | None = None, *, steps: Any = None, login_clock: Any = None
+    ) -> Parts:
         connection = connection or self.server.connection
-        http = VaultHttp(connection, Logins(connection, self.server.login_key, self.login_clock))
+        http = VaultHttp(connection, Logins(connection, self.server.login_key, login_clock or self.login_clock))
         await http.__aenter__()
         audit = AuditLog(self.folder / f"audit-{next(self.numbers)}", self.clock)
         audit.start()

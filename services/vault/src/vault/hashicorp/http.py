@@ -77,7 +77,7 @@ class VaultHttp:
         if token is None:
             return Lost(sent=False)
         answer = await self._send(method, path, token, body, pure=pure)
-        if isinstance(answer, Answer) and answer.status == 403 and self._logins.forget(role, token):
+        if isinstance(answer, Answer) and answer.status == 403 and await self._logins.replace(role, token):
             token = await self._token(role)
             return await self._send(method, path, token, body, pure=pure) if token else Lost(sent=False)
         return answer

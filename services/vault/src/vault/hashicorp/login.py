@@ -16,10 +16,11 @@ from common.clock import Clock
 from common.errors import Internal, PermissionDenied, StrongroomError
 from common.ids import TENANT_ID
 from common.secret import Secret
-from hvac.exceptions import InvalidRequest, VaultError
+from hvac.exceptions import Forbidden, InvalidRequest, VaultError
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
+from vault.hashicorp.pace import Pace
 from vault.store import unavailable
 
 AUDIENCE: Final = "strongroom-vault"
@@ -28,6 +29,8 @@ ASSERTION_LIFE_S: Final = 60
 BACKDATED_S: Final = 5  # the server's clock may be a little behind ours
 RENEW_AT: Final = 2 / 3
 LOGIN_PAUSE_S: Final = 1.0  # a failing or useless login is tried once a second, not once a call
+# Tokens live five minutes. A login within a minute of the last one should not have been needed.
+OFTEN_S: Final = 60.0
 TIMEOUT: Final = (1, 5)  # connect, read
 IDENTITIES: Final = 4096
 
@@ -102,25 +105,40 @@ def _active(session: requests.Session, url: str) -> bool:
 
 @dataclass(slots=True)
 class _Entry:
-    """What is known of one identity; times are monotonic seconds."""
+    """What is known of one identity; times are monotonic seconds.
+
+    `refused` says that Vault answered the last login with a no, `replaced` that the token in use took the place of one
+    that Vault had refused: another such login brings nothing new.
+    """
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     token: Secret | None = None
-    born_at: float = 0.0
+    refused: bool = False
+    replaced: bool = False
+    born_at: float = float("-inf")
     renew_at: float = 0.0
     expires_at: float = 0.0
     failed_at: float = float("-inf")
     failure: StrongroomError | None = None
 
 
+class NoAnswer(Exception):
+    """A login that nobody said yes or no to."""
+
+
 class Logins:
-    """Keep one token for each identity: single flight, renewed by a new login at two thirds of its life."""
+    """Keep one token for each identity: single flight, renewed by a new login at two thirds of its life.
+
+    First logins and those of tokens that lived their time are made as they come. What has to log in again, because it
+    was refused or its token was, takes turns with all the others of this process: one login a second.
+    """
 
     def __init__(self, connection: Connection, key_file: Path, clock: Clock) -> None:
         self._connection = connection
         self._key = ECKey.import_key(key_file.read_bytes())
         self._clock = clock
         self._entries: dict[Role, _Entry] = {}
+        self._pace = Pace(sum(TIMEOUT))
 
     async def token(self, role: Role) -> Secret:
         """Return a token of `role`; raise PermissionDenied when Vault has no such role, Unavailable otherwise."""
@@ -131,12 +149,32 @@ class Logins:
             now = self._clock.monotonic()
             if entry.token and now < entry.renew_at:
                 return entry.token
-            if now >= entry.failed_at + LOGIN_PAUSE_S:
+            again = entry.refused or now < entry.born_at + OFTEN_S
+            if now >= entry.failed_at + LOGIN_PAUSE_S and self._pace.admits(role, now, again=again):
                 await self._renew(role, entry)
         if entry.token and self._clock.monotonic() < entry.expires_at:
             return entry.token
         failure = entry.failure or unavailable()
         raise type(failure)(failure.reason, failure.detail, retry_after=failure.retry_after)
+
+    async def replace(self, role: Role, token: Secret) -> bool:
+        """Replace a token that Vault refused; return whether another try makes sense.
+
+        The first such login is made at once. When Vault refuses its token too, it is not the token that is wrong.
+        """
+        entry = self._entries.get(role)
+        if entry is None:
+            return True
+        async with entry.lock:
+            if entry.token is not token:
+                return True
+            now, again = self._clock.monotonic(), entry.refused or entry.replaced
+            if now < max(entry.born_at, entry.failed_at) + LOGIN_PAUSE_S:
+                return False
+            if not self._pace.admits(role, now, again=again):
+                return False
+            await self._renew(role, entry, replacing=True)
+            return entry.token is not token
 
     def _new(self, role: Role) -> _Entry:
         """Make the entry of an identity; what is known of those without a token is given up when it gets too much."""
@@ -147,26 +185,40 @@ class Logins:
         entry = self._entries[role] = _Entry()
         return entry
 
-    def forget(self, role: Role, token: Secret) -> bool:
-        """Drop a token that Vault refused; return whether another try with a new one makes sense."""
-        entry = self._entries.get(role)
-        if entry is None or entry.token is not token:
-            return True
-        if self._clock.monotonic() < entry.born_at + LOGIN_PAUSE_S:
-            return False
-        entry.token = None
-        return True
-
-    async def _renew(self, role: Role, entry: _Entry) -> None:
+    async def _renew(self, role: Role, entry: _Entry, *, replacing: bool = False) -> None:
         now = self._clock.monotonic()
         try:
-            token, lease = await asyncio.to_thread(self._login, role)
+            token, lease = await self._paced(role, entry)
         except StrongroomError as error:
             entry.failure, entry.failed_at = error, now
             logs.get().warning("vault_login_failed", role=role.name, reason=error.reason)
             return
+        if entry.refused:  # what all of this role were refused for has ended
+            for known in self._of(role.name):
+                known.refused = False
+        entry.replaced = replacing or (entry.replaced and now < entry.born_at + OFTEN_S)
         entry.token, entry.born_at, entry.failure = token, now, None
         entry.renew_at, entry.expires_at = now + lease * RENEW_AT, now + lease
+
+    async def _paced(self, role: Role, entry: _Entry) -> tuple[Secret, int]:
+        """Log in and tell the pace how that ended."""
+        answered: bool | None = None
+        try:
+            made = await asyncio.to_thread(self._login, role)
+        except NoAnswer:
+            answered = False
+            raise unavailable() from None
+        except StrongroomError:
+            answered = entry.refused = True
+            raise
+        else:
+            answered = True
+            return made
+        finally:
+            self._pace.ended(self._clock.monotonic(), answered=answered)
+
+    def _of(self, name: str) -> list[_Entry]:
+        return [entry for role, entry in self._entries.items() if role.name == name]
 
     def _login(self, role: Role) -> tuple[Secret, int]:
         client = admin_client(self._connection)
@@ -176,12 +228,12 @@ class Logins:
             if auth["token_type"] != BATCH or "root" in auth["policies"]:
                 raise PermissionDenied("unsafe_token", f"Vault's token for {role.name} is root, or no batch token.")
             return Secret(auth["client_token"]), int(auth["lease_duration"])
-        except InvalidRequest as error:
+        except (InvalidRequest, Forbidden) as error:
             if any("could not be found" in str(text) for text in error.errors or ()):
                 raise PermissionDenied("not_provisioned", "This identity is not known to the key vault.") from None
             raise unavailable("vault_login_refused") from None  # for example while a clock is wrong
         except (VaultError, requests.RequestException, KeyError, TypeError, ValueError):
-            raise unavailable() from None
+            raise NoAnswer from None
         finally:
             client.adapter.close()
 
