@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import IO, Any
 
 import aiohttp
+import grpc
 import hvac
 import pytest
 from cli import pki
 from cli.openbao import OpenBao
 from cli.processes import clean_environment
+from cli.tokens import TokenIssuer
 from common import trail
+from common.rpc.client import channel
 from common.secret import Secret
 from common.trail_check import Check
 from cryptography.hazmat.primitives import hashes, serialization
@@ -42,6 +45,7 @@ from vault.rules import Rules
 
 from services.vault.tests.parts import Maker, Parts, SteadyClock, TestClock
 from services.vault.tests.proxy import Proxy, listening
+from services.vault.tests.service import VaultProcess, World, settings_of
 
 PASSPHRASE = "Passphrase01"
 
@@ -246,3 +250,27 @@ def kill(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kill
         yield Killer(process.stdin, process.stdout, folder / "killed")
         process.stdin.close()
         assert process.wait(10) == 0
+
+
+@pytest.fixture(scope="module")
+def world(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A service for the tests of one file."""
+    folder = tmp_path_factory.mktemp("service")
+    authority, issuer = pki.Authority.create(folder / "pki"), TokenIssuer.create(folder / "issuer")
+    with VaultProcess(settings_of(server, folder, authority, issuer), folder) as process:
+        yield World(process, folder, authority, issuer)
+
+
+@pytest.fixture
+async def connect(world: World) -> AsyncIterator[Callable[..., grpc.aio.Channel]]:
+    """Open channels as a workload, by default one of the service's own authority."""
+    opened: list[grpc.aio.Channel] = []
+
+    def open_one(name: str, leaf: pki.Leaf | None = None) -> grpc.aio.Channel:
+        leaf = leaf or world.authority.issue(name)
+        opened.append(channel(world.process.target, "vault", world.identity(leaf)))
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        await one.close()

@@ -1,6 +1,5 @@
 """The whole process over loopback mTLS: who may call, for which tenant, and what bind, sign and revoke answer."""
 
-import asyncio
 import base64
 import hashlib
 import json
@@ -8,16 +7,13 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import grpc
 import pytest
 from cli import pki
-from cli.processes import Child, clean_environment, free_port
+from cli.processes import clean_environment
 from cli.tokens import TokenIssuer
 from common.errors import (
     BindingRevoked,
@@ -25,14 +21,11 @@ from common.errors import (
     NotFound,
     PermissionDenied,
     PolicyRefused,
-    Throttled,
     Unauthenticated,
     Unavailable,
 )
-from common.rpc.client import call, channel, stream
-from common.rpc.tls import Identity
+from common.rpc.client import call, stream
 from cryptography.hazmat.primitives import serialization
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from strongroom.types.v1.binding_pb2 import (
     ENVIRONMENT_LIVE,
     STATUS_CONNECTED,
@@ -43,93 +36,14 @@ from strongroom.types.v1.binding_pb2 import (
 )
 from strongroom.types.v1.request_pb2 import ExchangeRequest
 from strongroom.vault.v1 import binding_store_pb2 as pb
-from strongroom.vault.v1 import tenants_pb2 as tp
 from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreStub
 from strongroom.vault.v1.signer_pb2 import SignRequest
 from strongroom.vault.v1.signer_pb2_grpc import SignerStub
-from strongroom.vault.v1.tenants_pb2_grpc import TenantsStub
 from strongroom.vault.v1.trail_pb2 import ReadTrailRequest
 from strongroom.vault.v1.trail_pb2_grpc import TrailStub
-from vault.hashicorp.provision import Tenant
-from vault.quotas import Quotas
 from vault.rules import Rules
 
-
-class VaultProcess(Child):
-    """`python -m vault`, ready once its health port says so."""
-
-    def __init__(self, settings: dict[str, str], logs: Path) -> None:
-        super().__init__("vault", [sys.executable, "-m", "vault"], clean_environment(**settings), logs)
-        self.settings = settings
-
-    def ready(self) -> bool:
-        with grpc.insecure_channel(self.settings["STRONGROOM_HEALTH_ADDRESS"]) as opened:
-            try:
-                answer = health_pb2_grpc.HealthStub(opened).Check(health_pb2.HealthCheckRequest(), timeout=1)
-            except grpc.RpcError:
-                return False
-            return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
-
-
-@dataclass
-class World:
-    """A running service, its authority and its token issuer."""
-
-    process: VaultProcess
-    folder: Path
-    authority: pki.Authority
-    issuer: TokenIssuer
-
-    @property
-    def target(self) -> str:
-        return self.process.settings["STRONGROOM_LISTEN"]
-
-    def identity(self, leaf: pki.Leaf) -> Identity:
-        return Identity(leaf.cert_file, leaf.key_file, leaf.ca_file)
-
-
-def settings_of(server: Any, folder: Path, authority: pki.Authority, issuer: TokenIssuer) -> dict[str, str]:
-    leaf = authority.issue("vault")
-    return {
-        "STRONGROOM_LISTEN": f"127.0.0.1:{free_port()}",
-        "STRONGROOM_HEALTH_ADDRESS": f"127.0.0.1:{free_port()}",
-        "STRONGROOM_TLS_CERT_FILE": str(leaf.cert_file),
-        "STRONGROOM_TLS_KEY_FILE": str(leaf.key_file),
-        "STRONGROOM_TLS_CA_FILE": str(leaf.ca_file),
-        "STRONGROOM_JWT_ISSUER": issuer.issuer,
-        "STRONGROOM_JWKS_FILE": str(issuer.jwks_file),
-        "STRONGROOM_VAULT_URL": server.connection.url,
-        "STRONGROOM_LOGIN_KEY_FILE": str(server.login_key),
-        "STRONGROOM_LOG_LEVEL": "debug",
-        "STRONGROOM_AUDIT_FOLDER": str(folder / "audit"),
-    }
-
-
-@pytest.fixture(scope="module")
-def world(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("service")
-    authority, issuer = pki.Authority.create(folder / "pki"), TokenIssuer.create(folder / "issuer")
-    with VaultProcess(settings_of(server, folder, authority, issuer), folder) as process:
-        yield World(process, folder, authority, issuer)
-
-
-@pytest.fixture
-async def connect(world: World) -> AsyncIterator[Callable[..., grpc.aio.Channel]]:
-    """Open channels as a workload, by default one of the service's own authority."""
-    opened: list[grpc.aio.Channel] = []
-
-    def open_one(name: str, leaf: pki.Leaf | None = None) -> grpc.aio.Channel:
-        leaf = leaf or world.authority.issue(name)
-        opened.append(channel(world.target, "vault", world.identity(leaf)))
-        return opened[-1]
-
-    yield open_one
-    for one in opened:
-        await one.close()
-
-
-def bearer(world: World, tenant: str, *scopes: str) -> str:
-    return f"Bearer {world.issuer.issue(tenant, scopes or ('bindings:read', 'bindings:write'))}"
+from services.vault.tests.service import World, bearer, settings_of
 
 
 async def test_a_key_is_bound_described_listed_signed_for_and_revoked(
@@ -317,144 +231,6 @@ async def test_a_token_must_be_there_good_and_carry_the_scope(
     with pytest.raises(PermissionDenied) as refused:
         await call(store.Bind, request_of(), timeout_s=5, authorization=bearer(world, tenant, "bindings:read"))
     assert refused.value.extra == {"scope": "bindings:write"}
-
-
-async def test_a_tenant_that_nobody_registered_is_refused_before_anything_is_touched(
-    world: World, connect: Any, request_of: Any, server: Any, told: Any
-) -> None:
-    nobody, lines = "y" * 26, len(told(world.folder / "audit"))
-    token, store, worker = bearer(world, nobody), BindingStoreStub(connect("gateway")), connect("worker")
-    sign = SignRequest(tenant_id=nobody, binding_id="0" * 32, requests=[ExchangeRequest(method="GET", path="/x")])
-    for asked in (
-        call(store.Bind, request_of(), timeout_s=5, authorization=token),
-        call(store.List, pb.ListRequest(limit=1), timeout_s=5, authorization=token),
-        call(store.Revoke, pb.RevokeRequest(binding_id="0" * 32), timeout_s=5, authorization=token),
-        call(SignerStub(worker).Sign, sign, timeout_s=5),
-        call(BindingStoreStub(worker).DescribeMany, pb.DescribeManyRequest(tenant_id=nobody), timeout_s=5),
-    ):
-        with pytest.raises(PermissionDenied) as refused:
-            await asked
-        assert refused.value.reason == "not_provisioned"
-    assert len(told(world.folder / "audit")) == lines
-    assert nobody not in (server.bao.home / "audit.log").read_text().replace(f"data/tenants/{nobody}", "")
-
-
-async def test_a_disabled_tenant_is_refused_everywhere_nothing_is_signed_and_enabled_all_is_back(
-    world: World, connect: Any, request_of: Any
-) -> None:
-    gateway, worker = connect("gateway"), connect("worker")
-    store, tenants = BindingStoreStub(gateway), TenantsStub(gateway)
-    admin = bearer(world, "o" * 26, "admin")
-    create = tp.CreateTenantRequest(idempotency_key="disable", name="Desk")
-    tenant = (await call(tenants.CreateTenant, create, timeout_s=5, authorization=admin)).tenant.id
-    token = bearer(world, tenant)
-    bound = (await call(store.Bind, request_of(), timeout_s=5, authorization=token)).binding
-    query = ExchangeRequest(method="GET", path="/api/v3/account/info")
-    sign = SignRequest(binding_id=bound.id, tenant_id=tenant, requests=[query])
-    describe = pb.DescribeRequest(binding_id=bound.id)
-
-    async def everything() -> list[str]:
-        """Return how each call ends: as done, or the reason of its refusal."""
-        ends = []
-        for asked in (
-            call(store.Describe, describe, timeout_s=5, authorization=token),
-            call(store.List, pb.ListRequest(limit=1), timeout_s=5, authorization=token),
-            call(store.Bind, request_of(), timeout_s=5, authorization=token),
-            call(tenants.Standing, tp.StandingRequest(), timeout_s=5, authorization=token),
-            call(SignerStub(worker).Sign, sign, timeout_s=5),
-        ):
-            try:
-                await asked
-                ends.append("done")
-            except PermissionDenied as error:
-                ends.append(error.reason)
-        return ends
-
-    async def becomes(end: str) -> None:
-        async with asyncio.timeout(15):
-            while await everything() != [end] * 5:
-                await asyncio.sleep(0.05)
-
-    change = tp.ChangeTenantRequest(tenant_id=tenant, disabled=True)
-    await call(tenants.ChangeTenant, change, timeout_s=5, authorization=admin)
-    await becomes("tenant_disabled")
-    many = pb.DescribeManyRequest(tenant_id=tenant, binding_ids=[bound.id])
-    read = await call(BindingStoreStub(worker).DescribeMany, many, timeout_s=5)
-    assert read.bindings[0].id == bound.id, "what is published of it is kept up"
-    change = tp.ChangeTenantRequest(tenant_id=tenant, disabled=False)
-    await call(tenants.ChangeTenant, change, timeout_s=5, authorization=admin)
-    await becomes("done")
-
-
-async def test_only_an_administrator_changes_tenants_and_a_tenant_knows_of_itself_alone(
-    world: World, connect: Any, tenant: str
-) -> None:
-    tenants = TenantsStub(connect("gateway"))
-    calls = (
-        (tenants.CreateTenant, tp.CreateTenantRequest(idempotency_key="x", name="x")),
-        (tenants.GetTenant, tp.GetTenantRequest(tenant_id=tenant)),
-        (tenants.PageTenants, tp.PageTenantsRequest(limit=1)),
-        (tenants.ChangeTenant, tp.ChangeTenantRequest(tenant_id=tenant, disabled=True)),
-    )
-    everything_else = ("bindings:read", "bindings:write", "requests:execute", "requests:sign", "audit:read")
-    for method, message in calls:
-        with pytest.raises(PermissionDenied) as refused:
-            await call(method, message, timeout_s=5, authorization=bearer(world, tenant, *everything_else))
-        assert refused.value.extra == {"scope": "admin"}
-        with pytest.raises(Unauthenticated):
-            await call(method, message, timeout_s=5)
-    for name in ("worker", "verifier", "client"):
-        admin = bearer(world, tenant, "admin")
-        with pytest.raises(PermissionDenied) as refused:
-            await call(TenantsStub(connect(name)).GetTenant, calls[1][1], timeout_s=5, authorization=admin)
-        assert refused.value.reason == "caller_not_allowed"
-    told = await call(tenants.Standing, tp.StandingRequest(), timeout_s=5, authorization=bearer(world, tenant))
-    assert told.quotas == tp.TenantQuotas()
-
-
-@pytest.mark.parametrize(
-    ("wrong", "field"),
-    [
-        ({"name": ""}, "name"),
-        ({"name": "x" * 65}, "name"),
-        ({"name": "a\nb"}, "name"),
-        ({"rules": {"errors": ["invalid_secret"]}}, "rules.errors"),
-        ({"rules": {"rotation_days": -1}}, "rules"),
-        ({"quotas": {"concurrency": -1}}, "quotas"),
-        ({"quotas": {"concurrency": 2_000_000}}, "quotas"),
-        ({"idempotency_key": ""}, "idempotency_key"),
-    ],
-)
-async def test_a_tenant_with_a_wrong_value_is_refused_by_its_field(
-    world: World, connect: Any, wrong: dict[str, Any], field: str
-) -> None:
-    asked = tp.CreateTenantRequest(**{"idempotency_key": "wrong", "name": "Desk", **wrong})
-    admin = bearer(world, "o" * 26, "admin")
-    with pytest.raises(InvalidArgument) as refused:
-        await call(TenantsStub(connect("gateway")).CreateTenant, asked, timeout_s=5, authorization=admin)
-    assert refused.value.extra == {"field": field}
-
-
-async def test_calls_beyond_what_a_tenant_may_have_under_way_are_refused_and_no_other_tenants(
-    world: World, connect: Any, server: Any
-) -> None:
-    few, other = server.tenant(), server.tenant()
-    server.provision(Tenant(few, "Few", quotas=Quotas(concurrency=2)))
-    store = BindingStoreStub(connect("gateway"))
-
-    async def ends(tenant: str) -> list[str]:
-        token = bearer(world, tenant)
-        calls = [call(store.List, pb.ListRequest(limit=1), timeout_s=10, authorization=token) for _ in range(20)]
-        answers = await asyncio.gather(*calls, return_exceptions=True)
-        return [one.reason if isinstance(one, Throttled) else type(one).__name__ for one in answers]
-
-    theirs, ours = await asyncio.gather(ends(few), ends(other))
-    assert set(ours) == {"ListResponse"}
-    assert set(theirs) == {"ListResponse", "quota_exceeded"}
-    assert set(await ends(other)) == {"ListResponse"}
-    async with asyncio.timeout(10):
-        while (await call(store.List, pb.ListRequest(limit=1), timeout_s=5, authorization=bearer(world, few))).bindings:
-            pass  # every place was given back: one call after the other gets in
 
 
 async def test_a_worker_must_name_a_tenant_and_gets_verification_reads_only(

@@ -2,23 +2,18 @@
 
 import asyncio
 import secrets
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 from cli import pki
-from cli.processes import Child, clean_environment, free_port
 from cli.tokens import TokenIssuer
 from common.errors import BindingRevoked, NotFound, PermissionDenied, PolicyRefused
 from common.rpc.client import call, channel
 from common.rpc.tls import Identity
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from strongroom.types.v1.binding_pb2 import SCOPE_SPOT
 from strongroom.types.v1.request_pb2 import ExchangeRequest
 from strongroom.vault.v1 import binding_store_pb2 as store
@@ -30,24 +25,10 @@ from strongroom.vault.v1.revocations_pb2_grpc import RevocationsStub
 from strongroom.vault.v1.signer_pb2 import SignRequest
 from strongroom.vault.v1.signer_pb2_grpc import SignerStub
 
+from services.vault.tests.service import VaultProcess, settings_of
+
 INFO = ExchangeRequest(method="GET", path="/api/v3/account/info")
 DEADLINE_S = 20
-
-
-class VaultProcess(Child):
-    """`python -m vault`, ready once its health port says so."""
-
-    def __init__(self, settings: dict[str, str], logs: Path) -> None:
-        super().__init__("vault", [sys.executable, "-m", "vault"], clean_environment(**settings), logs)
-        self.target, self.health = settings["STRONGROOM_LISTEN"], settings["STRONGROOM_HEALTH_ADDRESS"]
-
-    def ready(self) -> bool:
-        with grpc.insecure_channel(self.health) as opened:
-            try:
-                answer = health_pb2_grpc.HealthStub(opened).Check(health_pb2.HealthCheckRequest(), timeout=1)
-            except grpc.RpcError:
-                return False
-            return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 @dataclass
@@ -66,25 +47,12 @@ class Pair:
 def pair(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("pair")
     authority, issuer = pki.Authority.create(folder / "pki"), TokenIssuer.create(folder / "issuer")
-    leaf, processes = authority.issue("vault"), []
+    processes = []
     with ExitStack() as stack:
         for number in range(2):
             home = folder / str(number)
             home.mkdir()
-            settings = {
-                "LISTEN": f"127.0.0.1:{free_port()}",
-                "HEALTH_ADDRESS": f"127.0.0.1:{free_port()}",
-                "TLS_CERT_FILE": str(leaf.cert_file),
-                "TLS_KEY_FILE": str(leaf.key_file),
-                "TLS_CA_FILE": str(leaf.ca_file),
-                "JWT_ISSUER": issuer.issuer,
-                "JWKS_FILE": str(issuer.jwks_file),
-                "VAULT_URL": server.connection.url,
-                "LOGIN_KEY_FILE": str(server.login_key),
-                "AUDIT_FOLDER": str(home / "audit"),
-            }
-            named = {f"STRONGROOM_{name}": value for name, value in settings.items()}
-            processes.append(stack.enter_context(VaultProcess(named, home)))
+            processes.append(stack.enter_context(VaultProcess(settings_of(server, home, authority, issuer), home)))
         yield Pair(processes, authority, issuer)
 
 
