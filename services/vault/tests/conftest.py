@@ -36,7 +36,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 from strongroom.types.v1.binding_pb2 import EXCHANGE_BITGET, KEY_TYPE_HMAC, SCOPE_FUTURES, SCOPE_SPOT
-from strongroom.vault.v1.binding_store_pb2 import BindRequest, Credential
+from strongroom.vault.v1.binding_store_pb2 import BindRequest, Credential, StageRequest
 from vault.actor import Actor
 from vault.asked import Asked, asked
 from vault.hashicorp.login import Connection, admin_client
@@ -146,6 +146,11 @@ def actor(tenant: str) -> Actor:
     return Actor(tenant, "gateway", "somebody", "a-client")
 
 
+@pytest.fixture
+def worker(tenant: str) -> Actor:
+    return Actor(tenant, "worker")
+
+
 def bind_request(idempotency_key: str = "", **credential: Any) -> BindRequest:
     """Return a good bind request with a new key; `credential` replaces its parts."""
     parts: Mapping[str, Any] = {
@@ -168,6 +173,17 @@ def bind_request(idempotency_key: str = "", **credential: Any) -> BindRequest:
 @pytest.fixture
 def request_of() -> Callable[..., BindRequest]:
     return bind_request
+
+
+@pytest.fixture
+def replace(request_of: Callable[..., BindRequest]) -> Callable[..., StageRequest]:
+    """Return a maker of rotation requests with a new key."""
+
+    def make_one(binding: str, key: str = "", **credential: Any) -> StageRequest:
+        like = request_of(key, **credential)
+        return StageRequest(binding_id=binding, idempotency_key=like.idempotency_key, credential=like.credential)
+
+    return make_one
 
 
 @pytest.fixture

@@ -38,11 +38,6 @@ def as_request(vector: dict[str, str]) -> ExchangeRequest:
     return ExchangeRequest(method=vector["method"], path=vector["path"], query=query, body=vector["body"].encode())
 
 
-@pytest.fixture
-def worker(tenant: str) -> Actor:
-    return Actor(tenant, "worker")
-
-
 @pytest.mark.parametrize("vector", GOLDEN["vectors"], ids=lambda vector: vector["id"])
 async def test_transit_signs_the_golden_vectors_byte_for_byte(parts: Any, tenant: str, vector: dict[str, str]) -> None:
     assert await parts.keys.import_key(tenant, ANY_KEY, HmacSecret(Secret(GOLDEN["secret"]))) == Applied(None)
