@@ -21,10 +21,10 @@ from vault.servicer import CALLERS as VAULT_CALLERS
 from vault.settings import ProvisionSettings, VaultSettings
 from vault.tenants_servicer import CALLERS as TENANTS_CALLERS
 from vault.trail_servicer import CALLERS as TRAIL_CALLERS
+from verifier.api import CALLERS as VERIFIER_CALLERS
 from verifier.enrolment import KEYS_LIMIT
 from verifier.findings import TEMPLATES
 from verifier.rights import CLASSIC, OPTIONAL, OPTIONAL_UNIFIED, UNIFIED, UNIFIED_READING
-from verifier.servicer import CALLERS as VERIFIER_CALLERS
 from verifier.settings import ApiSettings, WorkerSettings
 
 ROOT = Path(__file__).resolve().parents[1]

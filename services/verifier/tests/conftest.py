@@ -289,7 +289,7 @@ async def site(bench: Bench, valkey: Valkey, tmp_path: Path) -> AsyncIterator[Si
     leaf = authority.issue("vault")
     target = f"127.0.0.1:{free_port()}"
     tokens = TokenVerifier(issuer.issuer, issuer.jwks_file, SystemClock())
-    store, signer = StoreFace(bench.vault, tokens), SignerFace(bench.vault)
+    store, signer = StoreFace(bench.vault, tokens), SignerFace(bench.vault, tokens)
     services = [
         (
             binding_store_pb2.DESCRIPTOR.services_by_name["BindingStore"],

@@ -4,7 +4,7 @@ import base64
 import hmac
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from simulator import Account
 from strongroom.types.v1.binding_pb2 import (
+    ENVIRONMENT_DEMO,
     EXCHANGE_BITGET,
     ROTATION_STATE_FAILED,
     ROTATION_STATE_VERIFYING,
@@ -43,10 +44,14 @@ from strongroom.vault.v1.binding_store_pb2 import (
     TransitionResponse,
 )
 from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreServicer
-from strongroom.vault.v1.signer_pb2 import SignResponse
+from strongroom.vault.v1.signer_pb2 import PURPOSE_EXECUTE, PURPOSE_SIGN, SignRequest, SignResponse
 from strongroom.vault.v1.signer_pb2_grpc import SignerServicer
+from vault import policy, trading
+from vault.canonical import canonical
 
 TENANT = "t" * 26
+TABLE = trading.load()
+CAMEL_CASE = policy.load().camel_case_paths
 BOTH = (SCOPE_SPOT, SCOPE_FUTURES)
 
 
@@ -82,6 +87,10 @@ class SmallVault:
     )
     # By how much this signer's clock is ahead of the true one.
     signer_ahead_ms: int = 0
+    # What was signed for callers: the texts, and how many at once.
+    prehashes: list[bytes] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)
+    before_sign: Callable[[], Awaitable[None]] | None = None
     transitions: int = 0
     down: Exception | None = None
     before_transition: Callable[[], None] | None = None
@@ -205,6 +214,37 @@ class SmallVault:
             if name in self.records and self.records[name].tenant_id == tenant
         ]
 
+    async def sign_for(self, tenant: str, request: SignRequest) -> SignResponse:
+        """Sign a batch for a caller: all of it or nothing."""
+        if self.before_sign is not None:
+            await self.before_sign()
+        record = await self.describe(tenant, request.binding_id)
+        if record.verdict.status == STATUS_REVOKED:
+            raise BindingRevoked()
+        wanted = [canonical(one, CAMEL_CASE) for one in request.requests]
+        for one in wanted:
+            TABLE.decide(one, frozenset(record.scopes))
+        credential = self.credentials[request.binding_id]
+        stamp = time.time_ns() // 1_000_000 + self.signer_ahead_ms + request.clock_offset_ms
+        self.batches.append(len(wanted))
+        answer = SignResponse(credential_version=record.credential.version, stamped_at_ms=stamp)
+        for one in wanted:
+            signature = base64.b64encode(signed(credential.secret_key, one.prehash(stamp))).decode()
+            headers = {
+                "ACCESS-KEY": credential.api_key,
+                "ACCESS-TIMESTAMP": str(stamp),
+                "ACCESS-PASSPHRASE": credential.passphrase,
+                "Content-Type": "application/json",
+                "locale": "en-US",
+                **({"paptrading": "1"} if record.verdict.environment == ENVIRONMENT_DEMO else {}),
+                "ACCESS-SIGN": signature,
+            }
+            pairs = [Header(name=name, value=value) for name, value in headers.items()]
+            self.prehashes.append(one.prehash(stamp))
+            self.signed.append(one.target())
+            answer.signed.add(method=one.method, target=one.target(), headers=pairs, body=one.body)
+        return answer
+
     async def sign(
         self,
         tenant: str,
@@ -270,12 +310,20 @@ class StoreFace(BindingStoreServicer):
 
 
 class SignerFace(SignerServicer):
-    """The small vault's signer over gRPC."""
+    """The small vault's signer over gRPC, with the real canonical form and table of calls for callers."""
 
-    def __init__(self, vault: SmallVault) -> None:
+    def __init__(self, vault: SmallVault, tokens: TokenVerifier) -> None:
         self._vault = vault
+        self._tokens = tokens
 
     async def Sign(self, request: Any, context: Any) -> SignResponse:
+        if request.purpose:
+            caller = self._tokens.verify(server.authorization(context))
+            caller.require({PURPOSE_EXECUTE: "requests:execute", PURPOSE_SIGN: "requests:sign"}[request.purpose])
+            assert server.peer.get() == "verifier"
+            assert not request.demo
+            assert not request.tenant_id
+            return await self._vault.sign_for(caller.tenant, request)
         what = (request.demo, request.clock_offset_ms)
         told = [await self._vault.sign(request.tenant_id, request.binding_id, one, *what) for one in request.requests]
         return SignResponse(signed=[signed for signed, _ in told], stamped_at_ms=told[0][1])

@@ -129,7 +129,7 @@ def _run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
 
 
 async def test_check_prints_the_settings_without_a_password(site: Any) -> None:
-    settings = site.settings("verifier", listen="127.0.0.1:1")
+    settings = site.settings("verifier", listen="127.0.0.1:1", bitget_url="http://127.0.0.1:9")
     done = await asyncio.to_thread(_run, "api", "--check", **settings)
     assert done.returncode == 0
     assert "STRONGROOM_LISTEN=127.0.0.1:1" in done.stdout
@@ -166,3 +166,12 @@ async def test_a_tenant_that_does_not_exist_has_no_bindings(bench: Any, site: An
         bench.vault.down = PermissionDenied("caller_not_allowed")
         with pytest.raises(PermissionDenied):
             await VaultClient(way).describe("u" * 26, "a" * 32)
+
+
+def test_a_worker_loads_nothing_that_serves_callers() -> None:
+    code = "import sys, verifier.app; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    loaded = set(done.stdout.split())
+    assert "verifier.worker" in loaded
+    serving = {"api", "execution", "signing_servicer", "sign_stream", "market", "callers_signer", "servicer"}
+    assert not {f"verifier.{name}" for name in serving} & loaded

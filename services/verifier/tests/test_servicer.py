@@ -23,7 +23,7 @@ from strongroom.verifier.v1.verification_service_pb2 import (
     WatchRequest,
 )
 from strongroom.verifier.v1.verification_service_pb2_grpc import VerificationServiceStub
-from verifier.app import run_api
+from verifier.api import run_api
 from verifier.index import Index, projection_key
 from verifier.jobs import ASKED, DUE
 from verifier.servicer import VerificationServicer
@@ -58,10 +58,12 @@ class Front:
 
 
 @pytest.fixture
-async def front(site: Any) -> AsyncIterator[Front]:
+async def front(site: Any, bench: Any) -> AsyncIterator[Front]:
     listen = f"127.0.0.1:{free_port()}"
     stopping = asyncio.Event()
-    settings = ApiSettings.model_validate(site.settings("verifier", listen=listen, log_level="error"))
+    settings = ApiSettings.model_validate(
+        site.settings("verifier", listen=listen, bitget_url=bench.url, log_level="error")
+    )
     running = asyncio.create_task(run_api(settings, stopping))
     leaf = site.leaf("gateway")
     channel = client.channel(listen, "verifier", Identity(leaf.cert_file, leaf.key_file, leaf.ca_file))

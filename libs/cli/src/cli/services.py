@@ -104,6 +104,7 @@ def verifier(plan: Plan) -> Service:
         "LISTEN": plan.verifier_target,
         "VAULT_TARGET": plan.vault_target,
         **_redis(plan),
+        "BITGET_URL": plan.bitget_url,
         "EGRESS_IPS": plan.settings.egress_ips,
     }
     return Service("verifier", plan, ["verifier", "api"], "verifier", own)

@@ -17,7 +17,14 @@ from cli.files import private_folder, write_private
 
 ISSUER = "https://issuer.strongroom.internal"
 AUDIENCE = "strongroom"
-TENANT_SCOPES = ("bindings:read", "bindings:write", "requests:execute", "requests:sign", "audit:read")
+TENANT_SCOPES = (
+    "bindings:read",
+    "bindings:write",
+    "requests:execute",
+    "requests:sign",
+    "requests:websocket",
+    "audit:read",
+)
 ADMIN_SCOPE = "admin"
 DAY = 86_400
 

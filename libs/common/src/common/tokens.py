@@ -26,7 +26,15 @@ LEEWAY_S: Final = 30
 LIMIT: Final = 8192
 FOREVER: Final = 1 << 40  # larger numbers are no times, and too large ones no floats
 SCOPES: Final = frozenset(
-    ["bindings:read", "bindings:write", "requests:execute", "requests:sign", "audit:read", "admin"]
+    [
+        "bindings:read",
+        "bindings:write",
+        "requests:execute",
+        "requests:sign",
+        "requests:websocket",
+        "audit:read",
+        "admin",
+    ]
 )
 
 

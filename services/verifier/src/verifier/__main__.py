@@ -5,7 +5,6 @@ from functools import partial
 
 from common import config, lifecycle
 
-from verifier.app import run_api, run_worker
 from verifier.settings import ApiSettings, WorkerSettings
 
 USAGE = "usage: python -m verifier {api|worker} [--check]\n"
@@ -17,9 +16,14 @@ def main(arguments: list[str]) -> int:
     if role not in ("api", "worker") or any(option != "--check" for option in options):
         sys.stderr.write(USAGE)
         return 2
+    # A worker has no use for what serves callers, nor the other way round: each loads its own.
     if role == "api":
+        from verifier.api import run_api  # noqa: PLC0415
+
         lifecycle.run(partial(run_api, config.load(ApiSettings, options)))
     else:
+        from verifier.app import run_worker  # noqa: PLC0415
+
         lifecycle.run(partial(run_worker, config.load(WorkerSettings, options)))
     return 0
 

@@ -1,4 +1,4 @@
-"""Own the assembly of the two processes: clients in, one loop, a drain, everything closed."""
+"""Own the assembly of the worker, and what both processes are connected to: clients in, one loop, everything closed."""
 
 import asyncio
 import os
@@ -14,33 +14,25 @@ import grpc
 from common import logs, redis
 from common.clock import SystemClock
 from common.errors import StrongroomError
-from common.events import EventHub
 from common.lifecycle import pause, until
-from common.rpc import client, server
+from common.rpc import client
 from common.rpc.health import Health
 from common.rpc.tls import Identity
-from common.tokens import TokenVerifier
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from strongroom.verifier.v1 import verification_service_pb2
-from strongroom.verifier.v1.verification_service_pb2_grpc import add_VerificationServiceServicer_to_server
 
 from verifier.bitget.client import BitgetClient, open_session
 from verifier.bitget.reach import Reach
 from verifier.bitget.shared_budget import SharedBudget
-from verifier.index import Index
 from verifier.jobs import Queue
 from verifier.reconcile import Reconciler
 from verifier.schedule import Schedule
-from verifier.servicer import CALLERS, VerificationServicer
-from verifier.settings import ApiSettings, VerifierSettings, WorkerSettings
+from verifier.settings import VerifierSettings, WorkerSettings
 from verifier.status import Status
 from verifier.vault_client import VaultClient
 from verifier.verify import Verification
 from verifier.worker import Handler, Pool
 
-# Calls under way get this long; a stream of events ends with it and is resumed elsewhere.
-DRAIN_S: Final = 3.0
 READY_S: Final = 1.0
 READY_TIMEOUT_S: Final = 2.0
 RECONCILE_AGAIN_S: Final = 2.0
@@ -55,39 +47,14 @@ class Links:
     identity: Identity
 
 
-async def run_api(settings: ApiSettings, stopping: asyncio.Event) -> None:
-    """Serve the VerificationService until `stopping`."""
-    logs.configure("verifier", settings.log_level)
-    clock = SystemClock()
-    async with _links(settings, stopping) as links:
-        events = EventHub(links.redis)
-        servicer = VerificationServicer(
-            tokens=TokenVerifier(settings.jwt_issuer, settings.jwks_file, clock),
-            vault=VaultClient(links.vault),
-            status=Status(links.redis, clock),
-            index=Index(links.redis),
-            queue=Queue(links.redis, _consumer()),
-            events=events,
-            clock=clock,
-        )
-        descriptor = verification_service_pb2.DESCRIPTOR.services_by_name["VerificationService"]
-        register = (descriptor, lambda made: add_VerificationServiceServicer_to_server(servicer, made))
-        rpc = server.build(settings.listen, links.identity, CALLERS, settings.trust_domain, [register])
-        await rpc.start()
-        logs.get().info("serving", address=settings.listen)
-        await stopping.wait()
-        await rpc.stop(DRAIN_S)
-        await events.close()
-
-
 async def run_worker(settings: WorkerSettings, stopping: asyncio.Event) -> None:
     """Work off the queue, and keep Redis in line with Vault, until `stopping`."""
     logs.configure("worker", settings.log_level)
     clock = SystemClock()
     schedule = Schedule(settings.verify_seconds, SystemRandom().uniform)
-    async with _links(settings, stopping) as links, open_session() as session:
+    async with links_of(settings, stopping) as links, open_session() as session:
         vault, status = VaultClient(links.vault), Status(links.redis, clock)
-        queue, lost = Queue(links.redis, _consumer()), asyncio.Event()
+        queue, lost = Queue(links.redis, consumer_name()), asyncio.Event()
         budget = SharedBudget(links.redis, clock, Reach(session, settings.bitget_url), settings.calls_per_minute)
         exchange = BitgetClient(session, settings.bitget_url, budget, clock)
         egress = tuple(str(address) for address in settings.egress_ips)
@@ -140,7 +107,7 @@ async def _reconcile(reconciler: Reconciler, lost: asyncio.Event, stopping: asyn
 
 
 @asynccontextmanager
-async def _links(settings: VerifierSettings, stopping: asyncio.Event) -> AsyncIterator[Links]:
+async def links_of(settings: VerifierSettings, stopping: asyncio.Event) -> AsyncIterator[Links]:
     """Open the connections and the health port, watch them, and close everything at the end."""
     identity = Identity.of(settings)
     store = redis.connect(settings.redis_url, settings.redis_password_file)
@@ -170,5 +137,6 @@ async def _set_ready(health: Health, store: Redis, channel: grpc.aio.Channel) ->
         await health.ready(True)
 
 
-def _consumer() -> str:
+def consumer_name() -> str:
+    """Return a name for this process among the queue's consumers."""
     return f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"

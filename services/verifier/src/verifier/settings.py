@@ -14,6 +14,8 @@ def _listed(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+CallsPerMinute = Annotated[int, Field(ge=1, le=5400)]
+BrokerCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 EgressIps = Annotated[tuple[IPv4Address, ...], BeforeValidator(_listed)]
 
 
@@ -28,6 +30,9 @@ class ApiSettings(VerifierSettings):
     """The settings of `verifier api`."""
 
     listen: Address
+    bitget_url: HttpUrl
+    calls_per_minute: CallsPerMinute = 5400
+    broker_code: BrokerCode | None = None
 
 
 class WorkerSettings(VerifierSettings):
@@ -38,4 +43,4 @@ class WorkerSettings(VerifierSettings):
     lease_seconds: Annotated[float, Field(gt=0)] = 10
     reconcile_seconds: Annotated[float, Field(gt=0)] = 60
     verify_seconds: Annotated[float, Field(ge=60)] = 86_400
-    calls_per_minute: Annotated[int, Field(ge=1, le=5400)] = 5400
+    calls_per_minute: CallsPerMinute = 5400

@@ -6,8 +6,10 @@ never leaves the process.
 
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -65,7 +67,11 @@ class Edge(grpc.aio.ServerInterceptor):
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(self._unary(method, parse, handler.unary_unary), *codecs)
         if handler.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(self._stream(method, parse, handler.unary_stream), *codecs)
+            read = partial(_message, parse)
+            return grpc.unary_stream_rpc_method_handler(self._stream(method, read, handler.unary_stream), *codecs)
+        if handler.stream_stream:
+            read = partial(_messages, parse)
+            return grpc.stream_stream_rpc_method_handler(self._stream(method, read, handler.stream_stream), *codecs)
         raise TypeError(f"{method} has a shape that the edge does not guard")
 
     def _unary(self, method: str, parse: Parse, behaviour: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
@@ -83,13 +89,21 @@ class Edge(grpc.aio.ServerInterceptor):
 
         return guarded
 
-    def _stream(self, method: str, parse: Parse, behaviour: Callable[..., AsyncIterator[Any]]) -> Callable[..., Any]:
-        async def guarded(request: bytes, rpc: ServicerContext) -> AsyncIterator[Any]:
+    def _stream(
+        self, method: str, read: Callable[[Any], Any], behaviour: Callable[..., AsyncGenerator[Any, None]]
+    ) -> Callable[..., Any]:
+        """Guard a streamed answer; `read` turns what came, one message or a stream of them, into what the method takes.
+
+        A stream of requests needs a deadline like any call: who wants more time opens the next one.
+        """
+
+        async def guarded(request: Any, rpc: ServicerContext) -> AsyncIterator[Any]:
             started = time.monotonic()
             try:
                 self._enter(method, rpc)
-                async for item in behaviour(_message(parse, request), rpc):
-                    yield item
+                async with aclosing(behaviour(read(request), rpc)) as items:
+                    async for item in items:
+                        yield item
             except StrongroomError as error:
                 await self._refuse(method, rpc, error, started)
             except grpc.aio.AbortError:
@@ -132,6 +146,11 @@ def _message(parse: Parse, raw: bytes) -> Any:
         return parse(raw)
     except DecodeError:
         raise InvalidArgument("malformed_message", "The message is not of this method's type.") from None
+
+
+async def _messages(parse: Parse, raw: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+    async for one in raw:
+        yield _message(parse, one)
 
 
 def _unexpected(method: str, error: Exception) -> Internal:

@@ -49,13 +49,21 @@ class Budget(Protocol):
     """What an exchange client asks before a call and tells after it; `endpoint` is for example "GET /api/v3/…"."""
 
     async def turn(self, caller: Caller, endpoint: str) -> None:
-        """Wait for this call's turn; raise ExchangeFailure (throttled) when it would come too late."""
+        """Wait for this call's turn; raise TooLate when it would come too late."""
 
     async def answered(self, caller: Caller, endpoint: str, remaining: int | None) -> None:
         """Note an answer; `remaining` is how many calls are left in this second, as the exchange said."""
 
     async def refused(self, caller: Caller, endpoint: str, *, address: bool) -> None:
         """Note an answer that there have been too many calls; `address` if it may be about our address."""
+
+
+class TooLate(ExchangeFailure):
+    """A turn that could not be had in time; it may be in `wait_s` seconds."""
+
+    def __init__(self, endpoint: str, wait_s: float) -> None:
+        super().__init__(codes.meaning("429", 429), endpoint)
+        self.wait_s = wait_s
 
 
 class Held(Enum):
@@ -69,10 +77,11 @@ class Held(Enum):
 class Waiting(ABC):
     """The queue of one process: while calls of a tenant wait, only the first of them asks, and the others in order.
 
-    A call that its endpoint holds back lets those behind it pass.
+    A call that its endpoint holds back lets those behind it pass. None waits longer than `latest_s`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, latest_s: float = LATEST_S) -> None:
+        self._latest_s = latest_s
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @abstractmethod
@@ -81,14 +90,16 @@ class Waiting(ABC):
 
     async def turn(self, caller: Caller, endpoint: str) -> None:
         """See `Budget`."""
-        until = asyncio.get_running_loop().time() + LATEST_S
+        until = asyncio.get_running_loop().time() + self._latest_s
         try:
             async with asyncio.timeout_at(until):
                 if not await self._at_once(caller, endpoint):
                     async with self._lock(f"{caller.owner} {endpoint}"):
                         await self._wait(caller, endpoint, until)
+        except _Beyond as beyond:
+            raise TooLate(endpoint, beyond.seconds) from None
         except TimeoutError:
-            raise _too_late(endpoint) from None
+            raise TooLate(endpoint, SPENT_S) from None
 
     async def _at_once(self, caller: Caller, endpoint: str) -> bool:
         """Take the turn if it can be had now and nobody waits for it; return whether it was."""
@@ -110,15 +121,19 @@ class Waiting(ABC):
         return self._locks.setdefault(name, asyncio.Lock())
 
 
+class _Beyond(Exception):
+    """What holds a call back lasts beyond the time that it may wait."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+
 async def _sleep(seconds: float, until: float) -> None:
     """Wait, unless that would take beyond `until` (the event loop's time): then there is nothing to wait for."""
     if asyncio.get_running_loop().time() + seconds > until:
-        raise TimeoutError
+        raise _Beyond(seconds)
     await asyncio.sleep(seconds)
-
-
-def _too_late(endpoint: str) -> ExchangeFailure:
-    return ExchangeFailure(codes.meaning("429", 429), endpoint)
 
 
 class LocalBudget(Waiting):
@@ -127,8 +142,10 @@ class LocalBudget(Waiting):
     While the address is shut out nobody calls; each quarter of a minute `reaches` is asked.
     """
 
-    def __init__(self, clock: Clock, reaches: Reaches, per_minute: float = CALLS_PER_MINUTE) -> None:
-        super().__init__()
+    def __init__(
+        self, clock: Clock, reaches: Reaches, per_minute: float = CALLS_PER_MINUTE, latest_s: float = LATEST_S
+    ) -> None:
+        super().__init__(latest_s)
         self._clock = clock
         self._reaches = reaches
         self._interval = 60 / per_minute

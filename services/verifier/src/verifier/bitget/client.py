@@ -33,10 +33,10 @@ PLAIN_HEADERS: Final = frozenset(("content-type", "locale", "paptrading"))
 TIME_TRIES: Final = 3
 
 
-def open_session() -> aiohttp.ClientSession:
-    """Return the HTTP session of a process; the caller closes it."""
+def open_session(connections: int = CONNECTIONS) -> aiohttp.ClientSession:
+    """Return an HTTP session with at most so many connections; the caller closes it."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=CONNECTIONS),
+        connector=aiohttp.TCPConnector(limit=connections),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=TIMEOUT,
         trust_env=False,
@@ -74,7 +74,7 @@ class BitgetClient:
             try:
                 return await self._signed(caller, sign, path, query, demo)
             except _TimeRefused as refused:
-                changed = await self.time.refused(refused.stamp, refused.told, partial(self._reading, caller))
+                changed = await self.time.refused(refused.stamp, refused.told, partial(self.reading, caller))
                 if not changed or tries == TIME_TRIES:
                     raise self._told(refused.failure) from None
         raise AssertionError
@@ -96,10 +96,10 @@ class BitgetClient:
             raise
         finally:
             if not answer.untimely:
-                await self.time.answered(stamp, answer.time, partial(self._reading, caller))
+                await self.time.answered(stamp, answer.time, partial(self.reading, caller))
         return data
 
-    async def _reading(self, caller: Caller) -> Reading | None:
+    async def reading(self, caller: Caller) -> Reading | None:
         """Return one reading of Bitget's clock, None when it cannot be had."""
         endpoint = f"GET {TIME_PATH}"
         try:

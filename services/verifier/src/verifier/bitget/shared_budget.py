@@ -20,6 +20,7 @@ from verifier.bitget.budget import (
     BURST,
     CALLS_PER_MINUTE,
     DOUBT_S,
+    LATEST_S,
     PRIORITY_BURST,
     PROBE_S,
     REFUSED_S,
@@ -153,8 +154,9 @@ class SharedBudget(Waiting):
         per_minute: int = CALLS_PER_MINUTE,
         *,
         priority: bool = False,
+        latest_s: float = LATEST_S,
     ) -> None:
-        super().__init__()
+        super().__init__(latest_s)
         self._clock = clock
         self._reaches = reaches
         self._lane = "trade" if priority else "verify"
