@@ -10,7 +10,7 @@ from common.rpc import client
 from common.rpc.errors import from_rpc
 from grpc.aio import AioRpcError
 from strongroom.signing.v1 import signing_service_pb2 as messages
-from verifier.sign_stream import IN_FLIGHT
+from verifier.sign_stream import IN_FLIGHT, SignStream
 from verifier.signing_servicer import STREAMS
 
 from services.verifier.tests.callers import Api, api, asked
@@ -182,3 +182,14 @@ async def test_a_stream_of_nothing_ends_at_once(front: Api) -> None:
     call = stream(front)
     await call.done_writing()
     assert not await call.read()
+
+
+async def test_a_stream_on_which_nothing_is_asked_ends() -> None:
+    async def silence() -> AsyncIterator[messages.SignStreamRequest]:
+        await asyncio.Event().wait()
+        yield messages.SignStreamRequest()
+
+    async def sign_nothing(binding: str, batch: Any) -> Any:
+        raise AssertionError
+
+    assert [one async for one in SignStream(sign_nothing, idle_s=0.05).run(silence())] == []

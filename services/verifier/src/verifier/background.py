@@ -24,6 +24,7 @@ class Background:
         task = asyncio.create_task(self._done(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # one that was given up before it began
 
     async def close(self) -> None:
         """Give up what is still under way."""

@@ -5,8 +5,8 @@ A request that is refused is answered by its refusal, and the others go on.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final
 
 from common.errors import Internal, InvalidArgument, PolicyRefused, StrongroomError
 from common.rpc.errors import to_rpc
@@ -28,8 +28,9 @@ _Answers = list[messages.SignStreamResponse]
 class SignStream:
     """One caller's stream; `sign` has 1 to 8 requests of a binding signed, all or none."""
 
-    def __init__(self, sign: Sign) -> None:
+    def __init__(self, sign: Sign, idle_s: float = IDLE_S) -> None:
         self._sign = sign
+        self._idle_s = idle_s
         self._room = asyncio.Semaphore(IN_FLIGHT)
         self._waiting: dict[str, deque[messages.SignStreamRequest]] = {}
         self._calls: dict[str, int] = {}
@@ -58,7 +59,7 @@ class SignStream:
         while True:
             await self._room.acquire()
             try:
-                async with asyncio.timeout(IDLE_S):
+                async with asyncio.timeout(self._idle_s):
                     request = await anext(requests)
             except (StopAsyncIteration, TimeoutError):
                 break
@@ -105,7 +106,7 @@ class SignStream:
             for one, signed in zip(batch, told.signed, strict=True)
         ]
 
-    def _start(self, work: Awaitable[None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
         async def guarded() -> None:
             try:
                 await work
@@ -117,6 +118,7 @@ class SignStream:
         task = asyncio.create_task(guarded())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # one that was given up before it began
 
     def _end(self) -> None:
         if not self._reading and not self._left:
