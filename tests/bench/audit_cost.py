@@ -25,7 +25,7 @@ from strongroom.types.v1.binding_pb2 import EXCHANGE_BITGET, KEY_TYPE_HMAC, SCOP
 from strongroom.types.v1.request_pb2 import ExchangeRequest
 from strongroom.vault.v1.binding_store_pb2 import BindRequest, Credential
 from strongroom.vault.v1.signer_pb2 import SignRequest
-from vault import policy
+from vault import purposes
 from vault.actor import Actor
 from vault.asked import asked
 from vault.audit import AuditLog
@@ -62,7 +62,7 @@ class Stage:
         clock, own = SystemClock(), OwnKeyValue(self.http)
         keys, reading = Transit(self.http), KeyValue(self.http, signer_role)
         freezer = Freezer(own, Bindings(KeyValue(self.http), own, keys, audit, clock).records, audit, clock)
-        return Signer(reading, keys, audit, policy.load(), freezer=freezer, clock=clock)
+        return Signer(reading, keys, audit, purposes.load(), freezer=freezer, clock=clock)
 
 
 async def measure(disk: Path, *, rounds: int = 3, seconds: float = 4.0) -> list[Row]:

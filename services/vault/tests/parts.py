@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common.clock import SystemClock
-from vault import policy
+from vault import purposes
 from vault.audit import AuditLog
 from vault.bindings import Bindings
 from vault.enrolment import Enrolments
@@ -133,7 +133,7 @@ class Maker:
             enrolments,
             Registry(own, self.clock),
             Listing(documents, directory),
-            Signer(KeyValue(http, signer_role), keys, audit, policy.load(), freezer=freezer, clock=self.clock),
+            Signer(KeyValue(http, signer_role), keys, audit, purposes.load(), freezer=freezer, clock=self.clock),
             freezer,
             Revocations(bindings, enrolments, documents, own, audit, clock=self.clock, steps=steps),
             Reconciler(bindings=bindings, settlements=settlements, directory=one_tenant, **common),

@@ -10,6 +10,7 @@ from strongroom.types.v1 import binding_pb2 as pb
 from vault.records import Attempt, Head, Record, _quickly
 
 NAME = "a" * 32
+SCOPES = frozenset([pb.SCOPE_SPOT, pb.SCOPE_FUTURES])
 FULL = pb.Verdict(
     status=pb.STATUS_LIMITED,
     reason=pb.REASON_POLICY_VIOLATION,
@@ -55,7 +56,7 @@ async def test_a_record_comes_back_as_it_was_written(parts: Any, tenant: str, ve
     assert written.binding.revision == 1
     assert await parts.bindings.records.load(tenant, NAME) == written
     assert await parts.bindings.records.head(tenant, NAME) == Head(
-        False, pb.KEY_TYPE_RSA, 1, "", pb.EXCHANGE_BITGET, 0, ("f",)
+        pb.KEY_TYPE_RSA, 1, "", pb.EXCHANGE_BITGET, 0, ("f",), verdict.status, SCOPES, verdict is FULL
     )
 
 
@@ -70,7 +71,7 @@ async def test_a_record_of_a_rotation_comes_back_as_it_was_written(parts: Any, t
     assert await parts.bindings.records.load(tenant, NAME) == written
     assert (written.staged, written.past, written.left) == (staged, past, ("h",))
     assert await parts.bindings.records.head(tenant, NAME) == Head(
-        False, pb.KEY_TYPE_RSA, 1, "", pb.EXCHANGE_BITGET, 3, ("f", "g")
+        pb.KEY_TYPE_RSA, 1, "", pb.EXCHANGE_BITGET, 3, ("f", "g"), FULL.status, SCOPES, True
     )
 
 

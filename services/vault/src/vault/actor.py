@@ -16,6 +16,8 @@ from vault.registry import Registered, Registry
 
 WORKER: Final = "worker"
 SIGN: Final = "requests:sign"
+EXECUTE: Final = "requests:execute"
+WEBSOCKET: Final = "requests:websocket"
 ADMIN: Final = "admin"
 
 

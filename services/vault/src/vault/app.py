@@ -22,7 +22,7 @@ from strongroom.vault.v1.signer_pb2_grpc import add_SignerServicer_to_server
 from strongroom.vault.v1.tenants_pb2_grpc import add_TenantsServicer_to_server
 from strongroom.vault.v1.trail_pb2_grpc import add_TrailServicer_to_server
 
-from vault import freezes_servicer, policy, revocations_servicer, tenants_servicer, trail_servicer
+from vault import freezes_servicer, purposes, revocations_servicer, tenants_servicer, trail_servicer
 from vault.actor import Admission
 from vault.audit import AuditLog
 from vault.bindings import Bindings
@@ -107,7 +107,7 @@ class App:
             admission=admission,
         )
         reading = KeyValue(self._http, signer_role)
-        signer = Signer(reading, self._transit, self._audit, policy.load(), freezer=freezer, clock=clock)
+        signer = Signer(reading, self._transit, self._audit, purposes.load(), freezer=freezer, clock=clock)
         self._oracle = Oracle(signer, admission)
         self._trails = Trails(History(self._audit), admission)
         self._switches = KillSwitches(freezer, tokens)

@@ -12,11 +12,12 @@ from typing import Any, Final
 from common.errors import NotFound
 from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
-from strongroom.types.v1.binding_pb2 import STATUS_REVOKED, Binding, Exchange, KeyType, Status
+from strongroom.types.v1.binding_pb2 import STATUS_REVOKED, Binding, Environment, Exchange, KeyType, Scope, Status
 
 from vault.store import Documents, put, unavailable
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+DEMO: Final = Environment.Name(Environment.ENVIRONMENT_DEMO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +80,22 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What signing needs of a record."""
+    """What signing needs of a record; `demo` says that the key was proven to be of the demo environment."""
 
-    revoked: bool
     key_type: int
     credential_version: int
     subject: str
     exchange: int
     staged_version: int
     fingerprints: tuple[str, ...]
+    status: int
+    scopes: frozenset[int]
+    demo: bool
+
+    @property
+    def revoked(self) -> bool:
+        """Whether the binding has ended."""
+        return self.status == STATUS_REVOKED
 
 
 class Records:
@@ -122,13 +130,15 @@ class Records:
         staged = found.data.get("rotations", {}).get("staged") or {}
         fingerprints = (found.data["fingerprint"], staged["fingerprint"]) if staged else (found.data["fingerprint"],)
         return Head(
-            status == STATUS_REVOKED,
             KeyType.Value(credential["key_type"]),
             credential["version"],
             binding.get("subject", ""),
             Exchange.Value(binding["exchange"]),
             staged.get("version", 0),
             fingerprints,
+            status,
+            frozenset(map(Scope.Value, binding.get("scopes", ()))),
+            binding["verdict"].get("environment") == DEMO,
         )
 
     async def save(self, record: Record, cas: int) -> Record | None:

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from common import ids
-from common.errors import InvalidArgument, PermissionDenied
-from common.rpc.server import Callers, ServicerContext
+from common.errors import InvalidArgument
+from common.rpc.server import Callers, ServicerContext, peer
 from strongroom.types.v1.binding_pb2 import Binding
 from strongroom.vault.v1.binding_store_pb2 import (
     AbandonRequest,
@@ -44,13 +44,14 @@ from strongroom.vault.v1.signer_pb2 import (
 )
 from strongroom.vault.v1.signer_pb2_grpc import SignerServicer
 
-from vault.actor import SIGN, Actor, Admission
+from vault.actor import WEBSOCKET, Actor, Admission
 from vault.asked import Asked, asked
 from vault.bindings import Bindings
 from vault.enrolment import Enrolments
 from vault.freezer import Freezer
 from vault.freezes import Place, marked, place_of
 from vault.listing import Listing
+from vault.purposes import right
 from vault.registry import Registered
 from vault.rotation import Rotations
 from vault.settlement import Settlements
@@ -76,7 +77,7 @@ CALLERS: Final[Callers] = {
     f"{_STORE}/Enroll": frozenset(["worker"]),
     f"{_STORE}/Names": frozenset(["worker"]),
     f"{_STORE}/DescribeMany": frozenset(["worker"]),
-    "/strongroom.vault.v1.Signer/Sign": frozenset(["worker"]),
+    "/strongroom.vault.v1.Signer/Sign": frozenset(["worker", "verifier"]),
     "/strongroom.vault.v1.Signer/SignWebSocketLogin": frozenset(["verifier"]),
 }
 
@@ -248,13 +249,13 @@ class Oracle(SignerServicer):
 
     async def Sign(self, request: SignRequest, context: ServicerContext) -> SignResponse:
         """Sign exchange requests of one binding."""
-        actor, _ = await self._admission.admit(context, SIGN, request.tenant_id)
+        needed = right(request.purpose, peer.get())
+        actor, _ = await self._admission.admit(context, needed, request.tenant_id)
         return await self._signer.sign(actor, request)
 
     async def SignWebSocketLogin(
-        self,
-        request: SignWebSocketLoginRequest,  # noqa: ARG002
-        context: ServicerContext,  # noqa: ARG002
+        self, request: SignWebSocketLoginRequest, context: ServicerContext
     ) -> SignWebSocketLoginResponse:
-        """Sign a login; nobody may ask for one yet."""
-        raise PermissionDenied("caller_not_allowed", "This workload may not call this method.")
+        """Sign the login of a private WebSocket."""
+        actor, _ = await self._admission.admit(context, WEBSOCKET)
+        return await self._signer.login(actor, request)

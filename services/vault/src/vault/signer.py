@@ -1,22 +1,28 @@
 """Own the oracle: structured requests that policy allows become signed ones, with a record of each on disk first.
 
-It never signs a text, stamps with its own clock (which a caller may correct within bounds), and reveals the passphrase
-only into the header that carries it.
+For a worker these are verification reads; for a caller, what the table of calls and the binding's scopes allow. It
+never signs a text, stamps with its own clock (which a caller may correct within bounds), and reveals the passphrase
+only where the exchange asks for it: into the header, or the login, that carries it.
 """
 
 import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from common.clock import Clock
 from common.errors import Aborted, BindingRevoked, Internal, InvalidArgument, PolicyRefused
 from common.ids import binding_id
 from common.secret import Secret
-from strongroom.types.v1.request_pb2 import ExchangeRequest, Header, SignedRequest
-from strongroom.vault.v1.freezes_pb2 import Freeze
-from strongroom.vault.v1.signer_pb2 import SignRequest, SignResponse
+from strongroom.types.v1.request_pb2 import ExchangeRequest, Header, SignedRequest, WebSocketLogin
+from strongroom.vault.v1.signer_pb2 import (
+    PURPOSE_UNSPECIFIED,
+    SignRequest,
+    SignResponse,
+    SignWebSocketLoginRequest,
+    SignWebSocketLoginResponse,
+)
 
 from vault.actor import WORKER, Actor
 from vault.audit import AuditLog, Fields
@@ -24,12 +30,14 @@ from vault.canonical import Canonical, canonical
 from vault.credential import covered
 from vault.freezer import Freezer
 from vault.freezes import FROZEN, Place, refusal, refusing
-from vault.policy import Policy
+from vault.purposes import LOGIN, Rules, proven
 from vault.records import Head, Records
 from vault.store import Documents, Keys, Signature
+from vault.trading import Allowed, within
 
 CLOCK_LIMIT_MS: Final = 24 * 3600 * 1000  # a clock further off is to be repaired, not corrected
 BATCH: Final = range(1, 9)
+LOGIN_TEXT: Final = "GET/user/verify"  # as the exchange asks for; its time is in seconds
 LOCALE: Final = "en-US"  # keeps the exchange's error texts stable
 
 
@@ -46,94 +54,121 @@ class Signer:
     """Sign exchange requests for the tenant's bindings."""
 
     def __init__(
-        self, documents: Documents, keys: Keys, audit: AuditLog, policy: Policy, *, freezer: Freezer, clock: Clock
+        self, documents: Documents, keys: Keys, audit: AuditLog, rules: Rules, *, freezer: Freezer, clock: Clock
     ) -> None:
         self._documents = documents
         self._freezer = freezer
         self._records = Records(documents)
         self._keys = keys
         self._audit = audit
-        self._policy = policy
+        self._rules = rules
         self._clock = clock
 
     async def sign(self, actor: Actor, request: SignRequest) -> SignResponse:
         """Return the exact bytes to send, for 1 to 8 requests of one binding.
 
         Raises PolicyRefused with the rule that one of them breaks or the freeze that stops them, InvalidArgument,
-        NotFound, BindingRevoked, Unavailable; nothing is signed then.
+        NotFound, BindingRevoked, Aborted for a caller's request with a key that has not been proven, Unavailable;
+        nothing is signed then.
         """
-        binding, offset = binding_id(request.binding_id), request.clock_offset_ms
-        if abs(offset) > CLOCK_LIMIT_MS:
-            raise InvalidArgument("clock_offset", "The correction must be within a day.", field="clock_offset_ms")
+        binding, offset = binding_id(request.binding_id), _offset(request.clock_offset_ms)
         if len(request.requests) not in BATCH:
             raise InvalidArgument("batch", f"Sign 1 to {BATCH[-1]} requests at once.", field="requests")
-        wanted = await self._allowed(actor, binding, request.requests)
-        lines, reads = [_line(one, offset) for one in wanted], self._usable(actor, request)
+        allowed = await self._allowed(actor, binding, request)
+        wanted = [one for one, _ in allowed]
+        lines = [_line(*one, offset) for one in allowed]
+        reads = self._usable(actor, binding, request.credential_version)
         async with self._audit.actions(actor, "sign", binding, lines, reads) as (told, found):
-            place = Place(actor.tenant, binding, found.head.subject, found.head.exchange)
-            if freeze := await self._freeze(place, wanted):
-                told.update(rule=FROZEN, freeze=freeze.id)
-                raise refusal(freeze)
+            await self._open(Place(actor.tenant, binding, found.head.subject, found.head.exchange), wanted, told)
+            if request.purpose != PURPOSE_UNSPECIFIED:
+                _entitled(found.head, [why for _, why in allowed], told)
             timestamp = int(self._clock.unix() * 1000) + offset
             messages = [one.prehash(timestamp) for one in wanted]
-            usable, signatures = await self._signatures(actor, request, found, messages)
+            usable, signatures = await self._signatures(actor, binding, request.credential_version, found, messages)
             told["vault_request_id"] = signatures[0].request_id
             told["credential_version"] = usable.version
-        put_on = _headers(usable.credential, timestamp, demo=request.demo)
+        demo = request.demo if request.purpose == PURPOSE_UNSPECIFIED else usable.head.demo
+        put_on = _headers(usable.credential, timestamp, demo=demo)
         signed = [_signed(one, put_on, signature.value) for one, signature in zip(wanted, signatures, strict=True)]
         return SignResponse(signed=signed, credential_version=usable.version, stamped_at_ms=timestamp)
 
-    async def _allowed(self, actor: Actor, binding: str, requests: Sequence[ExchangeRequest]) -> list[Canonical]:
-        """Return the canonical form of requests that policy allows; a refusal is on record before it is told."""
+    async def login(self, actor: Actor, request: SignWebSocketLoginRequest) -> SignWebSocketLoginResponse:
+        """Return the login of a private WebSocket, which conveys the key's whole right to trade.
+
+        Raises as `sign` does; any freeze stops it, and it needs both scopes. Nothing else signs this text: as a path
+        it is outside the grammar.
+        """
+        binding, offset = binding_id(request.binding_id), _offset(request.clock_offset_ms)
+        facts: Fields = {"rule": LOGIN.rule, **({"clock_offset_ms": offset} if offset else {})}
+        reads = self._usable(actor, binding, 0)
+        async with self._audit.actions(actor, "websocket_login", binding, [facts], reads) as (told, found):
+            await self._open(Place(actor.tenant, binding, found.head.subject, found.head.exchange), [], told)
+            _entitled(found.head, [LOGIN], told)
+            timestamp = str((int(self._clock.unix() * 1000) + offset) // 1000)
+            usable, [made] = await self._signatures(actor, binding, 0, found, [f"{timestamp}{LOGIN_TEXT}".encode()])
+            told["vault_request_id"] = made.request_id
+            told["credential_version"] = usable.version
+        api_key, passphrase = _whole(usable.credential)
+        login = WebSocketLogin(
+            api_key=api_key.reveal(), passphrase=passphrase.reveal(), timestamp=timestamp, sign=made.value
+        )
+        return SignWebSocketLoginResponse(login=login, credential_version=usable.version)
+
+    async def _allowed(self, actor: Actor, binding: str, request: SignRequest) -> list[tuple[Canonical, Allowed]]:
+        """Return the canonical form of requests that policy allows, and why it does; a refusal is on record before it
+        is told."""
         wanted = []
-        for one in requests:
+        for one in request.requests:
             made: Canonical | None = None
             try:
-                made = canonical(one, self._policy.camel_case_paths)
-                self._policy.check(made)
+                made = canonical(one, self._rules.camel_case_paths)
+                why = self._rules.allow(request.purpose, made)
             except PolicyRefused as refusal:
                 await self._audit.refuse(actor, "sign", binding, {**_asked(one, made), **refusal.extra})
                 raise
-            wanted.append(made)
+            wanted.append((made, why))
         return wanted
 
-    async def _freeze(self, place: Place, wanted: Sequence[Canonical]) -> Freeze | None:
-        """Return the freeze that stops one of the requests. What was read a moment ago with the record still counts."""
-        freezes = await self._freezer.active()
-        found = (refusing(freezes, place, cancels=self._policy.is_cancel(one)) for one in wanted)
-        return next(filter(None, found), None)
+    async def _open(self, place: Place, wanted: Sequence[Canonical], told: dict[str, Any]) -> None:
+        """Raise PolicyRefused where a freeze stops one of the requests, or a login when there are none.
 
-    async def _usable(self, actor: Actor, request: SignRequest) -> Usable:
+        The freezes that were read a moment ago with the record still count.
+        """
+        cancels = bool(wanted) and all(map(self._rules.is_cancel, wanted))
+        if freeze := refusing(await self._freezer.active(), place, cancels=cancels):
+            told.update(rule=FROZEN, freeze=freeze.id)
+            raise refusal(freeze)
+
+    async def _usable(self, actor: Actor, binding: str, staged: int) -> Usable:
         """Return what a live binding signs with: its version in use or, for a worker, the staged one. Reads freezes."""
         head, document, _ = await asyncio.gather(
-            self._records.head(actor.tenant, request.binding_id),
-            self._documents.read(actor.tenant, "credentials", request.binding_id),
+            self._records.head(actor.tenant, binding),
+            self._documents.read(actor.tenant, "credentials", binding),
             self._freezer.active(),
         )
         if head.revoked:
             raise BindingRevoked()
-        staged = request.credential_version
         if staged and (actor.service != WORKER or staged != head.staged_version):
             raise Aborted("version_not_staged", "This version is not being verified.")
         version = staged or head.credential_version
         return Usable(head, version, covered(document.data if document else None, version))
 
     async def _signatures(
-        self, actor: Actor, request: SignRequest, usable: Usable, messages: Sequence[bytes]
+        self, actor: Actor, binding: str, staged: int, usable: Usable, messages: Sequence[bytes]
     ) -> tuple[Usable, list[Signature]]:
         """Return signatures by exactly the version that the headers will name, and that version.
 
         A rotation may have put another one into use since the record was read: then once more, with that.
         """
         for found in (usable, None):
-            one = found or await self._usable(actor, request)
+            one = found or await self._usable(actor, binding, staged)
             if one.credential is None:
                 continue
             key_type = one.head.key_type
-            made = await self._keys.sign(actor.tenant, request.binding_id, key_type, messages, one.version)
+            made = await self._keys.sign(actor.tenant, binding, key_type, messages, one.version)
             if made is not None:
                 return one, made
-        raise await self._without_key(actor.tenant, request.binding_id)
+        raise await self._without_key(actor.tenant, binding)
 
     async def _without_key(self, tenant: str, binding: str) -> BindingRevoked | Internal:
         """Return why a binding's credential is gone: it was revoked meanwhile, or something is wrong."""
@@ -141,12 +176,30 @@ class Signer:
         return BindingRevoked() if head.revoked else Internal("credential_missing")
 
 
-def _line(wanted: Canonical, offset: int) -> Fields:
+def _offset(milliseconds: int) -> int:
+    """Return a correction of the clock if it is within bounds; raise InvalidArgument."""
+    if abs(milliseconds) > CLOCK_LIMIT_MS:
+        raise InvalidArgument("clock_offset", "The correction must be within a day.", field="clock_offset_ms")
+    return milliseconds
+
+
+def _entitled(head: Head, reasons: Sequence[Allowed], told: dict[str, Any]) -> None:
+    """Raise PolicyRefused or Aborted, and tell the rule, unless a binding may have all of this signed for a caller."""
+    proven(head)
+    try:
+        for why in reasons:
+            within(why, head.scopes)
+    except PolicyRefused as refused:
+        told.update(refused.extra)
+        raise
+
+
+def _line(wanted: Canonical, why: Allowed, offset: int) -> Fields:
     """Return what the audit tells of a request besides who asks for whom."""
     facts: Fields = {
         "method": wanted.method,
         "path": wanted.path,
-        "rule": "verification_read",
+        "rule": why.rule,
         "request_digest": _digest(wanted.unstamped()),
     }
     return {**facts, "clock_offset_ms": offset} if offset else facts
@@ -166,9 +219,7 @@ def _digest(text: bytes) -> str:
 
 def _headers(credential: tuple[Secret, Secret] | None, timestamp: int, *, demo: bool) -> list[Header]:
     """Return the headers that all requests of a batch share."""
-    if credential is None:
-        raise Internal("credential_missing")
-    api_key, passphrase = credential
+    api_key, passphrase = _whole(credential)
     headers = {
         "ACCESS-KEY": api_key.reveal(),
         "ACCESS-TIMESTAMP": str(timestamp),
@@ -178,6 +229,12 @@ def _headers(credential: tuple[Secret, Secret] | None, timestamp: int, *, demo: 
         **({"paptrading": "1"} if demo else {}),
     }
     return [Header(name=name, value=value) for name, value in headers.items()]
+
+
+def _whole(credential: tuple[Secret, Secret] | None) -> tuple[Secret, Secret]:
+    if credential is None:
+        raise Internal("credential_missing")
+    return credential
 
 
 def _signed(wanted: Canonical, put_on: list[Header], signature: str) -> SignedRequest:

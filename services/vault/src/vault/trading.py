@@ -86,9 +86,7 @@ class Table:
         if rule in NEVER:
             raise refuse(rule)
         needed = _needed(rule, _elements(request.body))
-        if missing := needed - scopes:
-            raise refuse("scope_spot" if SCOPE_SPOT in missing else "scope_futures")
-        return Allowed(rule, needed)
+        return within(Allowed(rule, needed), scopes)
 
     def _capability(self, request: Canonical) -> str:
         found = self._capabilities.get((request.method, request.path))
@@ -97,6 +95,13 @@ class Table:
         if OLD_API.fullmatch(request.path):
             raise refuse("old_api")
         raise refuse("method" if request.path in self._paths else "unknown_call")
+
+
+def within(allowed: Allowed, scopes: frozenset[int]) -> Allowed:
+    """Return `allowed` if a binding with `scopes` may have it signed; raise PolicyRefused with the scope it lacks."""
+    if missing := allowed.scopes - scopes:
+        raise refuse("scope_spot" if SCOPE_SPOT in missing else "scope_futures")
+    return allowed
 
 
 def load() -> Table:
