@@ -178,3 +178,32 @@ def test_claims_in_another_encoding_are_refused(issuer: TokenIssuer, verifier: T
         token = jws.serialize_compact(header, claims.encode(encoding), key, algorithms=["ES256"])
         with pytest.raises(Unauthenticated):
             verifier.verify("Bearer " + token)
+
+
+def test_a_token_that_is_remembered_ends_when_it_expires(issuer: TokenIssuer) -> None:
+    clock = StoppedClock(0)
+    token = "Bearer " + issuer.issue(TENANT, claims={"iat": NOW, "exp": NOW + 60})
+    verifier = TokenVerifier(issuer.issuer, issuer.jwks_file, clock)
+    assert verifier.verify(token) is verifier.verify(token)
+    clock.off = 60 + 31
+    with pytest.raises(Unauthenticated):
+        verifier.verify(token)
+
+
+def test_nothing_but_the_very_token_is_remembered(issuer: TokenIssuer, verifier: TokenVerifier) -> None:
+    token = issuer.issue(TENANT)
+    verifier.verify("Bearer " + token)
+    head, body, signature = token.split(".")
+    for other in (f"{head}.{body}.", f"{head}.{body}.{signature[:-4]}AAAA", token + "=", token + "\ud800"):
+        with pytest.raises(Unauthenticated):
+            verifier.verify("Bearer " + other)
+
+
+def test_keys_that_are_read_again_are_asked_again(issuer: TokenIssuer, tmp_path) -> None:
+    verifier, token = TokenVerifier(issuer.issuer, issuer.jwks_file, SystemClock()), "Bearer " + issuer.issue(TENANT)
+    verifier.verify(token)
+    other = TokenIssuer.create(tmp_path / "other")
+    issuer.jwks_file.write_bytes(other.jwks_file.read_bytes())
+    verifier.verify("Bearer " + other.issue(TENANT))  # its unknown key has the file read again
+    with pytest.raises(Unauthenticated):
+        verifier.verify(token)

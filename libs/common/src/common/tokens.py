@@ -5,6 +5,7 @@ in the right type. Never log a token or a part of it.
 """
 
 import base64
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ ALGORITHMS: Final = ["ES256", "RS256"]
 TYPES: Final = ("at+jwt", "application/at+jwt")
 LEEWAY_S: Final = 30
 LIMIT: Final = 8192
+# A token's signature is checked once in a while and not for each call: so many are remembered, by their digests alone.
+REMEMBERED: Final = 4096
 FOREVER: Final = 1 << 40  # larger numbers are no times, and too large ones no floats
 SCOPES: Final = frozenset(
     [
@@ -63,6 +66,7 @@ class TokenVerifier:
         self._file = jwks_file
         self._clock = clock
         self._loaded_at = 0.0
+        self._known: dict[bytes, Caller] = {}
         self._keys = self._load()
 
     def verify(self, authorization: str | None) -> Caller:
@@ -71,9 +75,19 @@ class TokenVerifier:
         if scheme.lower() != "bearer" or not token or len(token) > LIMIT:
             raise Unauthenticated()
         try:
-            return self._caller(self._claims(token))
+            digest = hashlib.sha256(token.encode()).digest()
+            known = self._known.get(digest)
+            if known is not None and known.expires_at > self._clock.unix() - LEEWAY_S:
+                return known
+            return self._remembered(digest, self._caller(self._claims(token)))
         except (JoseError, ValueError, TypeError, KeyError, RecursionError):
             raise Unauthenticated("invalid_token", "The access token is not valid.") from None
+
+    def _remembered(self, digest: bytes, caller: Caller) -> Caller:
+        if len(self._known) >= REMEMBERED:
+            self._known.clear()
+        self._known[digest] = caller
+        return caller
 
     def _claims(self, token: str) -> dict[str, Any]:
         header = strict_json.loads(_segment(token))
@@ -110,7 +124,9 @@ class TokenVerifier:
             self._keys = self._load()
 
     def _load(self) -> KeySet:
+        """Read the keys; what was checked with those of before is checked anew."""
         self._loaded_at = self._file.stat().st_mtime
+        self._known.clear()
         return KeySet.import_key_set(json.loads(self._file.read_text()))
 
 
