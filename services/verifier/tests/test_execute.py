@@ -17,6 +17,7 @@ from common.errors import (
     Unauthenticated,
     Unavailable,
 )
+from strongroom.signing.v1.signing_service_pb2 import ExecuteRequest
 
 from services.verifier.tests.callers import Api, RawExchange, api, asked, raw_exchange, response
 from services.verifier.tests.conftest import until
@@ -269,3 +270,52 @@ async def test_the_brokers_code_is_ours_to_set(bench: Any, site: Any, raw: RawEx
     async with api(site, raw.url, broker_code="p4sve") as front:
         await front.execute(bound(bench), asked("POST", PLACE, json.dumps(ORDER)))
     assert b"\r\nX-CHANNEL-API-CODE: p4sve\r\n" in raw.received[0]
+
+
+async def test_too_many_requests_at_the_exchange_hold_the_next_ones_back(bench: Any, site: Any) -> None:
+    async def busy(request: bytes, writer: asyncio.StreamWriter) -> None:
+        if b"/public/time" in request:
+            writer.write(response(b'{"code":"00000","data":{"serverTime":"1"}}'))
+        else:
+            writer.write(response(b'{"code":"429","msg":"Too many requests"}', 429, Retry_After="1"))
+
+    async with raw_exchange(busy) as exchange, api(site, exchange.url) as front:
+        binding, request = bound(bench), asked("GET", "/api/v3/account/assets")
+        answer = await front.execute(binding, request)
+        assert (answer.head.status, answer.header("retry-after"), answer.head.reason) == (429, "1", "")
+        bucket = f"sr:{{budget}}:calls:{binding}:GET /api/v3/account/assets"
+        # The endpoint's second counts as spent: the moment at which it is empty again lies ahead.
+        assert await bench.redis.pttl(bucket) > 1000
+
+
+async def test_a_caller_that_gives_up_ends_the_call_to_the_exchange(bench: Any, site: Any) -> None:
+    closed = asyncio.Event()
+
+    async def endless(_: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"x" * (1 << 17))
+        try:
+            while True:
+                writer.write(b"x" * 1024)
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        finally:
+            closed.set()
+
+    async with raw_exchange(endless) as exchange, api(site, exchange.url) as front:
+        message = ExecuteRequest(binding_id=bound(bench), request=asked("GET", "/api/v3/account/assets"))
+        call: Any = front.signing.Execute(message, timeout=20, metadata=(("authorization", front.bearer()),))
+        assert (await call.read()).head.status == 200
+        call.cancel()
+        await asyncio.wait_for(closed.wait(), 10)
+
+
+async def test_a_short_deadline_sends_nothing(bench: Any, raw: RawExchange, before_raw: Api) -> None:
+    async def slow() -> None:
+        await asyncio.sleep(0.8)
+
+    bench.vault.before_sign = slow
+    # On a busy machine the deadline may pass before this is told; what counts is that nothing leaves.
+    with pytest.raises((Unavailable, DeadlineExceeded)) as refused:
+        await before_raw.execute(bound(bench), asked("POST", PLACE, json.dumps(ORDER)), wait_s=1.2)
+    assert refused.value.reason in ("not_sent", "deadline_exceeded")
+    assert not raw.received
