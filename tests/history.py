@@ -12,17 +12,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["bind", "read", "sign", "revoke"]
+Kind = Literal["bind", "read", "sign", "rotate", "revoke"]
 Outcome = Literal["ok", "fail", "info"]
 FOREVER = float("inf")
 
 
 @dataclass
 class Op:
-    """One operation of one tenant. `binding` is known for a bind once it is ok; `key` is what was bound.
+    """One operation of one tenant. `binding` is known for a bind once it is ok; `key` is what was bound or put in use.
 
     `found` is what an ok read or sign showed: {"tag": the tenant whose value it is, "live": whether it may sign}, or
-    None for a read that found nothing.
+    None for a read that found nothing. `version` is that of the credential that a sign used or a rotation put in use.
     """
 
     kind: Kind
@@ -33,6 +33,7 @@ class Op:
     ended: float = FOREVER
     outcome: Outcome = "info"
     found: dict[str, Any] | None = None
+    version: int = 0
 
 
 @dataclass
@@ -57,13 +58,15 @@ class History:
 
     def check(self) -> list[str]:
         """Return what every checker finds."""
-        return [*lost(self), *foreign(self), *late(self), *doubled(self)]
+        return [*lost(self), *foreign(self), *late(self), *stale(self), *doubled(self)]
 
 
 def lost(history: History) -> list[str]:
     """An acknowledged binding is never missing: not in any read begun after the acknowledgement."""
-    since = {op.binding: op.ended for op in history.of("bind")}
-    missing = [op for op in history.of("read") if op.found is None and op.invoked > since.get(op.binding, FOREVER)]
+    since: dict[tuple[str, str], float] = defaultdict(lambda: FOREVER)
+    for op in history.of("bind"):
+        since[op.tenant, op.binding] = min(op.ended, since[op.tenant, op.binding])
+    missing = [op for op in history.of("read") if op.found is None and op.invoked > since[op.tenant, op.binding]]
     return [f"lost: {op.binding} was acknowledged and then not found" for op in missing]
 
 
@@ -76,29 +79,49 @@ def foreign(history: History) -> list[str]:
 
 
 def late(history: History) -> list[str]:
-    """No signature is made that was asked for after a revocation had been acknowledged."""
+    """No signature is made, and no binding shown alive, that was asked for after a revocation had been acknowledged."""
     ended: dict[str, float] = defaultdict(lambda: FOREVER)
     for op in history.of("revoke"):
         ended[op.binding] = min(ended[op.binding], op.ended)
-    found = [op for op in history.of("sign") if op.invoked > ended[op.binding]]
-    return [f"late: {op.binding} signed {op.invoked - ended[op.binding]:.4f} s after its revocation" for op in found]
+    seen = [op for op in (*history.of("sign"), *history.of("read")) if op.found and op.found["live"]]
+    found = [op for op in seen if op.invoked > ended[op.binding]]
+    return [
+        f"late: {op.binding}: {op.kind} {op.invoked - ended[op.binding]:.4f} s after its revocation" for op in found
+    ]
+
+
+def stale(history: History) -> list[str]:
+    """No signature is made by a version that an acknowledged rotation had replaced before it was asked for."""
+    rotated: dict[str, list[Op]] = defaultdict(list)
+    for op in history.of("rotate"):
+        rotated[op.binding].append(op)
+    return [
+        f"stale: {op.binding} signed by version {op.version} after a rotation to {newer.version}"
+        for op in history.of("sign")
+        for newer in rotated[op.binding]
+        if op.invoked > newer.ended and op.version < newer.version
+    ]
 
 
 def doubled(history: History) -> list[str]:
     """A tenant has at most one active binding of a key: the times in which two surely were do not overlap."""
-    ends: dict[str, float] = defaultdict(lambda: FOREVER)
-    for op in history.ops:  # whatever became of it: from its beginning on the binding may have ended
-        if op.kind == "revoke":
-            ends[op.binding] = min(ends[op.binding], op.invoked)
     lives: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
-    for op in history.of("bind"):
+    for op in (*history.of("bind"), *history.of("rotate")):
         begun = lives[op.tenant, op.key]
         begun[op.binding] = min(op.ended, begun.get(op.binding, FOREVER))
+    leaving: dict[str, list[Op]] = defaultdict(list)
+    for op in history.ops:  # whatever became of it: from its beginning on the binding may hold the key no more
+        if op.kind in ("revoke", "rotate"):
+            leaving[op.binding].append(op)
+
+    def end(binding: str, key: str) -> float:
+        return min((op.invoked for op in leaving[binding] if op.kind == "revoke" or op.key != key), default=FOREVER)
+
     return [
         f"doubled: {one} and {other} are active at once"
-        for begun in lives.values()
+        for (_, key), begun in lives.items()
         for one, other in itertools.combinations(begun, 2)
-        if max(begun[one], begun[other]) < min(ends[one], ends[other])
+        if max(begun[one], begun[other]) < min(end(one, key), end(other, key))
     ]
 
 

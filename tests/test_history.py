@@ -14,6 +14,9 @@ GOOD = [
     Op("sign", "a", "b1", "", 6, 7, "fail"),
     Op("bind", "a", "b2", "k1", 6, 7, "ok"),  # the same key again, after the first has ended
     Op("read", "a", "b1", "", 8, 9, "ok", {"tag": "a", "live": False}),
+    Op("rotate", "a", "b2", "k2", 10, 12, "ok", version=2),
+    Op("sign", "a", "b2", "", 11, 13, "ok", TAGGED, version=1),  # begun before the acknowledgement
+    Op("sign", "a", "b2", "", 13, 14, "ok", TAGGED, version=2),
 ]
 
 
@@ -28,7 +31,11 @@ def test_a_good_history_is_good() -> None:
         ("foreign", Op("read", "a", "b2", "", 8, 9, "ok", {"tag": "z", "live": True})),
         ("foreign", Op("sign", "a", "b2", "", 8, 9, "ok", {"tag": "z", "live": True})),
         ("late", Op("sign", "a", "b1", "", 5.1, 6, "ok", TAGGED)),
+        ("late", Op("read", "a", "b1", "", 8, 9, "ok", TAGGED)),
+        ("stale", Op("sign", "a", "b2", "", 13, 14, "ok", TAGGED, version=1)),
         ("doubled", Op("bind", "a", "b3", "k1", 8, 9, "ok")),
+        ("doubled", Op("bind", "a", "b4", "k2", 13, 14, "ok")),
+        ("doubled", Op("rotate", "a", "b4", "k2", 13, 14, "ok", version=2)),
     ],
 )
 def test_a_planted_fault_is_found(checker: str, planted: Op) -> None:
@@ -44,6 +51,9 @@ def test_a_planted_fault_is_found(checker: str, planted: Op) -> None:
         Op("bind", "a", "", "k1", 8, 9, "info"),
         Op("bind", "z", "b4", "k1", 8, 9, "ok"),  # another tenant's
         Op("bind", "a", "b2", "k1", 8, 9, "ok"),  # a repeat that answers the same
+        Op("bind", "a", "b4", "k1", 11, 12, "ok"),  # the key that a rotation may have left already
+        Op("rotate", "a", "b4", "k2", 13, 14, "info", version=2),
+        Op("read", "z", "b2", "", 13, 14, "ok", None),  # nobody else's business
     ],
 )
 def test_what_nobody_knows_and_what_is_allowed_is_no_fault(harmless: Op) -> None:
