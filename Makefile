@@ -6,7 +6,7 @@ MEMBERS := libs/common libs/simulator libs/cli services/gateway services/vault s
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test drill drill-outage bench-custody bench-verify check protos locks clean env
+.PHONY: help up demo test drill drill-outage bench-custody bench-use bench-verify check protos locks clean env
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ drill-outage: $(READY) ## an hour without the exchange, then recovery (ARGS="--m
 
 bench-custody: $(READY) ## revocations under load, binds, the audit's cost, some minutes (ARGS=--short, ARGS=--write)
 	$(BIN)/python -m tests.bench.custody $(ARGS)
+
+bench-use: $(READY) ## signatures and requests for callers beside their floors, some minutes (ARGS=--short, ARGS=--write)
+	$(BIN)/python -m tests.bench.use $(ARGS)
 
 bench-verify: $(READY) ## verification beside its floors, a quarter of an hour (ARGS=--short, ARGS=--write)
 	$(BIN)/python -m tests.bench.verify $(ARGS)

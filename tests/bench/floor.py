@@ -149,7 +149,7 @@ class Bare:
         ciphertext = _base64(self._wrapping_key.encrypt(ephemeral, OAEP) + wrapped)
         body = {"type": "hmac", "hash_function": "SHA256", "ciphertext": ciphertext}
         await self._vault(self._role, "POST", f"transit/keys/{self._places.tenant}.{name}/import", body)
-        await self._signature(name, os.urandom(16))
+        await self.signature(name, os.urandom(16))
 
     async def _call(self, account: Account, name: str, target: str) -> None:
         """Make one exchange call, signed by Transit."""
@@ -157,7 +157,7 @@ class Bare:
         stamp = str(int(time.time() * 1000))
         headers = {
             "ACCESS-KEY": account.api_key,
-            "ACCESS-SIGN": await self._signature(name, f"{stamp}GET{target}".encode()),
+            "ACCESS-SIGN": await self.signature(name, f"{stamp}GET{target}".encode()),
             "ACCESS-TIMESTAMP": stamp,
             "ACCESS-PASSPHRASE": account.passphrase,
             "Content-Type": "application/json",
@@ -169,7 +169,8 @@ class Bare:
             self.calls += 1
             self.refused += answer.status == 429
 
-    async def _signature(self, name: str, message: bytes) -> str:
+    async def signature(self, name: str, message: bytes) -> str:
+        """Return Transit's HMAC of a message by the key of a binding."""
         path = f"transit/hmac/{self._places.tenant}.{name}/sha2-256"
         made = await self._vault(signer_role(self._places.tenant), "POST", path, {"input": _base64(message)})
         return str(made["hmac"].rpartition(":")[2])

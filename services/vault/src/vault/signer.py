@@ -30,6 +30,7 @@ from vault.canonical import Canonical, canonical
 from vault.credential import covered
 from vault.freezer import Freezer
 from vault.freezes import FROZEN, Place, refusal, refusing
+from vault.gathering import Gathering, Recent
 from vault.purposes import LOGIN, Rules, proven
 from vault.records import Head, Records
 from vault.store import Documents, Keys, Signature
@@ -59,7 +60,8 @@ class Signer:
         self._documents = documents
         self._freezer = freezer
         self._records = Records(documents)
-        self._keys = keys
+        self._keys = Gathering(keys)
+        self._recent: Recent[Usable] = Recent(clock)
         self._audit = audit
         self._rules = rules
         self._clock = clock
@@ -77,7 +79,10 @@ class Signer:
         allowed = await self._allowed(actor, binding, request)
         wanted = [one for one, _ in allowed]
         lines = [_line(*one, offset) for one in allowed]
-        reads = self._usable(actor, binding, request.credential_version)
+        if request.purpose == PURPOSE_UNSPECIFIED:
+            reads = self._usable(actor, binding, request.credential_version)
+        else:
+            reads = self._known(actor, binding)
         async with self._audit.actions(actor, "sign", binding, lines, reads) as (told, found):
             await self._open(Place(actor.tenant, binding, found.head.subject, found.head.exchange), wanted, told)
             if request.purpose != PURPOSE_UNSPECIFIED:
@@ -100,7 +105,7 @@ class Signer:
         """
         binding, offset = binding_id(request.binding_id), _offset(request.clock_offset_ms)
         facts: Fields = {"rule": LOGIN.rule, **({"clock_offset_ms": offset} if offset else {})}
-        reads = self._usable(actor, binding, 0)
+        reads = self._known(actor, binding)
         async with self._audit.actions(actor, "websocket_login", binding, [facts], reads) as (told, found):
             await self._open(Place(actor.tenant, binding, found.head.subject, found.head.exchange), [], told)
             _entitled(found.head, [LOGIN], told)
@@ -139,6 +144,10 @@ class Signer:
             told.update(rule=FROZEN, freeze=freeze.id)
             raise refusal(freeze)
 
+    async def _known(self, actor: Actor, binding: str) -> Usable:
+        """Return what a caller's request is signed with, as it was a moment ago."""
+        return await self._recent.get((actor.tenant, binding), lambda: self._usable(actor, binding, 0))
+
     async def _usable(self, actor: Actor, binding: str, staged: int) -> Usable:
         """Return what a live binding signs with: its version in use or, for a worker, the staged one. Reads freezes."""
         head, document, _ = await asyncio.gather(
@@ -168,6 +177,7 @@ class Signer:
             made = await self._keys.sign(actor.tenant, binding, key_type, messages, one.version)
             if made is not None:
                 return one, made
+            self._recent.forget((actor.tenant, binding))
         raise await self._without_key(actor.tenant, binding)
 
     async def _without_key(self, tenant: str, binding: str) -> BindingRevoked | Internal:
