@@ -11,6 +11,7 @@ from cli.pki import Leaf
 from common import errors
 from common.rpc import client
 from common.rpc.tls import Identity
+from strongroom.types.v1.request_pb2 import ExchangeRequest
 from strongroom.vault.v1 import binding_store_pb2 as store_pb
 from strongroom.vault.v1 import binding_store_pb2_grpc as store_rpc
 from strongroom.vault.v1 import signer_pb2 as signer_pb
@@ -88,7 +89,7 @@ async def sign(driver: Driver, binding_id: str, path: str = "/api/v3/account/inf
     request = signer_pb.SignRequest(
         binding_id=binding_id,
         tenant_id=driver.facts["tenants"][0]["id"],
-        requests=[signer_pb.ExchangeRequest(method="GET", path=path)],
+        requests=[ExchangeRequest(method="GET", path=path)],
     )
     async with client.channel(driver.facts["vault_target"], "vault", identity(driver, who)) as channel:
         return await client.call(signer_rpc.SignerStub(channel).Sign, request, timeout_s=5)
