@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from common import trail
@@ -32,13 +33,20 @@ async def settle(ways: Ways, tenant: Tenant, customer: Customer, history: Histor
         record = (await parts.bindings.records.slot(tenant.id, name)).record
         if record and record.staged and record.staged.version and not record.revoked:
             assert record.binding.rotation.state == ROTATION_STATE_VERIFYING
-            await customer.abandon(name, record.staged.version)
+            await _surely(customer.abandon, name, record.staged.version)
     for _ in range(2):
         await parts.reconciler.round()
         clock.ahead += ORPHAN_AGE_S + 1
     names = list(tenant.asked)
     for some in (names[start : start + AT_ONCE] for start in range(0, len(names), AT_ONCE)):
-        await asyncio.gather(*(look(name) for name in some for look in (customer.read, customer.sign)))
+        await asyncio.gather(*(_surely(look, name) for name in some for look in (customer.read, customer.sign)))
+
+
+async def _surely(act: Callable[..., Awaitable[Op]], *arguments: Any) -> None:
+    """Repeat something until it is known what became of it: the service may only just be starting."""
+    async with asyncio.timeout(REST_S):
+        while (await act(*arguments)).outcome == "info":
+            await asyncio.sleep(0.2)
 
 
 async def _carried_out(ways: Ways, order: bulk.RevokeManyRequest) -> bulk.Revocation:

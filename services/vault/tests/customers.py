@@ -183,12 +183,14 @@ class Customer:
                     return
                 op.outcome = "info"  # the first may have been done, and its answer lost
 
-    async def abandon(self, name: str, version: int) -> None:
+    async def abandon(self, name: str, version: int) -> Op:
         """Give a staged version up, as the verifier does with a key that does not work."""
         order = store.AbandonRequest(
             binding_id=name, tenant_id=self._tenant.id, version=version, reason="invalid_secret"
         )
-        await self._told(Op("rotate", self._tenant.id), self._ways.verifier.Abandon, order)
+        op = Op("rotate", self._tenant.id, name)
+        await self._told(op, self._ways.verifier.Abandon, order)
+        return op
 
     async def revoke(self) -> None:
         """End a binding; ask again half of the time when nobody knows."""
