@@ -6,7 +6,7 @@ MEMBERS := libs/common libs/simulator libs/cli services/gateway services/vault s
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test drill drill-outage bench-custody bench-use bench-verify check protos locks clean env
+.PHONY: help up demo test drill drill-outage drill-redis bench-custody bench-use bench-verify check protos locks clean env
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -25,6 +25,9 @@ drill: $(READY) ## the long fault drills: every durable step killed 40 times (ab
 
 drill-outage: $(READY) ## an hour without the exchange, then recovery (ARGS="--minutes 5 --bindings 100")
 	$(BIN)/python -m tests.bench.outage $(ARGS)
+
+drill-redis: $(READY) ## ten minutes without Redis, then the events (ARGS="--minutes 1 --binds 20")
+	$(BIN)/python -m tests.bench.redis_outage $(ARGS)
 
 bench-custody: $(READY) ## revocations under load, binds, the audit's cost, some minutes (ARGS=--short, ARGS=--write)
 	$(BIN)/python -m tests.bench.custody $(ARGS)

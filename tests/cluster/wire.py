@@ -59,6 +59,7 @@ class Wire:
         self.hole: Callable[[int], bool] = lambda _: False  # given the caller's port: does nothing pass?
         self.callers: Callable[[int], object] | None = None
         self.connections = 0
+        self._moves = 0
 
     @property
     def url(self) -> str:
@@ -78,6 +79,11 @@ class Wire:
     def heal(self) -> None:
         """Let everything pass again."""
         self.delay_s, self.cut_after, self.refusing, self.hole = 0.0, None, False, lambda _: False
+
+    def lead(self, *ports: int) -> None:
+        """Lead to other ports from now on; what is open is reset at its next byte."""
+        self._ports = itertools.cycle(ports)
+        self._moves += 1
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -103,10 +109,11 @@ class Wire:
     async def _pump(
         self, source: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, replies: bool
     ) -> None:
+        moves = self._moves
         while data := await reader.read(CHUNK):
             await asyncio.sleep(self.delay_s)
             await self._free(source)
-            if self.refusing:
+            if self.refusing or moves != self._moves:
                 raise _Ended
             if replies and self.cut_after is not None:
                 data, self.cut_after = data[: self.cut_after], max(0, self.cut_after - len(data))

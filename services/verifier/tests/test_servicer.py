@@ -26,6 +26,7 @@ from strongroom.verifier.v1.verification_service_pb2_grpc import VerificationSer
 from verifier.api import run_api
 from verifier.index import Index, projection_key
 from verifier.jobs import ASKED, DUE
+from verifier.missed import Missed
 from verifier.servicer import VerificationServicer
 from verifier.settings import ApiSettings
 from verifier.status import Status
@@ -184,6 +185,7 @@ async def test_a_publication_that_does_not_settle_is_no_conflict_of_the_caller(b
         index=Index(bench.redis),
         queue=bench.queue,
         events=EventHub(bench.redis),
+        missed=Missed(bench.redis),
         clock=clock,
     )
     context = _Context(f"Bearer {site.issuer.issue(TENANT, ALL)}")

@@ -8,6 +8,7 @@ from aiohttp import ClientSession
 from common import logs
 from common.clock import SystemClock
 from common.events import EventHub
+from common.lifecycle import until
 from common.rpc import server
 from common.tokens import TokenVerifier
 from strongroom.signing.v1 import signing_service_pb2
@@ -31,6 +32,7 @@ from verifier.index import Index
 from verifier.jobs import Queue
 from verifier.looks import Looks
 from verifier.market import MarketServicer
+from verifier.missed import LOOK_S, Missed
 from verifier.servicer import VerificationServicer
 from verifier.settings import ApiSettings
 from verifier.signing_servicer import SigningServicer
@@ -57,6 +59,7 @@ async def run_api(settings: ApiSettings, stopping: asyncio.Event) -> None:
         clock, events, background = SystemClock(), EventHub(links.redis), Background()
         tokens = TokenVerifier(settings.jwt_issuer, settings.jwks_file, clock)
         queue, status = Queue(links.redis, consumer_name()), Status(links.redis, clock)
+        missed = Missed(links.redis)
         verification = VerificationServicer(
             tokens=tokens,
             vault=VaultClient(links.vault),
@@ -64,6 +67,7 @@ async def run_api(settings: ApiSettings, stopping: asyncio.Event) -> None:
             index=Index(links.redis),
             queue=queue,
             events=events,
+            missed=missed,
             clock=clock,
         )
         signing = _signing(settings, links, trading, tokens, background)
@@ -82,7 +86,7 @@ async def run_api(settings: ApiSettings, stopping: asyncio.Event) -> None:
         rpc = server.build(settings.listen, links.identity, CALLERS, settings.trust_domain, services)
         await rpc.start()
         logs.get().info("serving", address=settings.listen)
-        await stopping.wait()
+        await until(stopping, LOOK_S, missed.look)
         await rpc.stop(DRAIN_S)
         await background.close()
         await events.close()

@@ -17,6 +17,7 @@ from strongroom.types.v1.binding_pb2 import STATUS_PENDING, STATUS_REVOKED, Bind
 
 from verifier.index import Index
 from verifier.jobs import Job, Queue
+from verifier.missed import WANTED
 from verifier.rotation import under_way, unfinished
 from verifier.schedule import Schedule
 from verifier.status import Draft, Outline, Status
@@ -104,16 +105,19 @@ class Reconciler:
         self._told_at = 0.0
 
     async def run(self, *, lost: bool = False) -> None:
-        """Make one round, a full one at first, from time to time, and when Redis has `lost` something.
+        """Make one round, a full one at first, from time to time, and when Redis has `lost` something or one is wanted.
 
         Do nothing while another worker makes one or all rest. What ends early is taken up where it was.
         """
-        if not lost and await self._redis.exists(REST):
+        wanted: Any = await self._redis.get(WANTED)
+        if not lost and not wanted and await self._redis.exists(REST):
             return
         if not await self._redis.set(LOCK, self._token, nx=True, ex=LOCK_S):
             return
         try:
-            await self._round(lost)
+            await self._round(lost or bool(wanted))
+            if wanted:
+                await self._redis.eval(_RELEASE, 1, WANTED, wanted)
         except LockLost:
             logs.get().warning("reconcile_taken_over")
         finally:

@@ -21,6 +21,7 @@ from strongroom.verifier.v1.verification_service_pb2_grpc import VerificationSer
 
 from verifier.index import Incomplete, Index
 from verifier.jobs import Job, Queue
+from verifier.missed import Missed
 from verifier.status import Known, Status
 from verifier.vault_client import VaultClient
 
@@ -47,8 +48,10 @@ class VerificationServicer(VerificationServiceServicer):
         index: Index,
         queue: Queue,
         events: EventHub,
+        missed: Missed,
         clock: Clock,
     ) -> None:
+        self._missed = missed
         self._tokens = tokens
         self._vault = vault
         self._status = status
@@ -79,6 +82,7 @@ class VerificationServicer(VerificationServiceServicer):
             known = await self._status.read(binding.tenant_id, binding.id)  # describing it took the right to read
             return messages.SubmitResponse(verified=True, observation=known.observation)
         except (RedisError, OSError, Aborted):
+            self._missed.note()
             raise _unavailable() from None
 
     async def Get(self, request: messages.GetRequest, context: ServicerContext) -> messages.GetResponse:
