@@ -29,7 +29,7 @@ drill-outage: $(READY) ## an hour without the exchange, then recovery (ARGS="--m
 drill-redis: $(READY) ## ten minutes without Redis, then the events (ARGS="--minutes 1 --binds 20")
 	$(BIN)/python -m tests.bench.redis_outage $(ARGS)
 
-bench-custody: $(READY) ## revocations under load, binds, the audit's cost, some minutes (ARGS=--short, ARGS=--write)
+bench-custody: $(READY) ## revocations under load, binds, the audit's cost, a neighbour, some minutes (ARGS=--short, ARGS=--write)
 	$(BIN)/python -m tests.bench.custody $(ARGS)
 
 bench-use: $(READY) ## signatures and requests for callers beside their floors, some minutes (ARGS=--short, ARGS=--write)

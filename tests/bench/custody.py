@@ -1,4 +1,4 @@
-"""`make bench-custody`: revocations under load, bind throughput beside the same writes made bare, and the audit's cost.
+"""`make bench-custody`: revocations under load, binds beside the same writes made bare, the audit's cost, a neighbour.
 
 It asserts no time; it only says whether a goal was met.
 """
@@ -22,7 +22,7 @@ from strongroom.types.v1.request_pb2 import ExchangeRequest
 from strongroom.vault.v1.signer_pb2 import SignRequest
 from strongroom.vault.v1.signer_pb2_grpc import SignerStub
 
-from tests.bench import audit_cost, binds, figures, verify
+from tests.bench import audit_cost, binds, figures, neighbour, verify
 from tests.bench.accounts import Account, accounts
 from tests.bench.client import Client
 from tests.bench.figures import Row
@@ -31,7 +31,7 @@ from tests.bench.records import record, stored
 from tests.bench.world import World, running
 
 BEGIN, END = "<!-- bench-custody -->", "<!-- /bench-custody -->"
-PARTS = ("revoke", "binds", "audit")
+PARTS = ("revoke", "binds", "audit", "neighbour")
 CALLERS = 4  # channels of their own, as four verifier processes would have
 SIGNERS = 16
 BINDS_AT_ONCE = 8
@@ -164,6 +164,8 @@ def measure(home: Path, options: argparse.Namespace) -> list[Row]:
                 rows += uvloop.run(revoke(world, owned[2 * options.binds :], options.signatures))
     if "audit" in options.parts:
         rows += uvloop.run(audit_cost.measure(home, rounds=options.rounds, seconds=options.seconds))
+    if "neighbour" in options.parts:
+        rows += neighbour.rows(neighbour.measure(home / "neighbour", options.rounds, 5 * options.seconds))
     return rows
 
 
@@ -175,7 +177,9 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--revocations", type=int, help="(100)")
     parser.add_argument("--binds", type=int, help="of ours, and as many bare (200)")
     parser.add_argument("--rounds", type=int, help="of the audit's cost (3)")
-    parser.add_argument("--seconds", type=float, help="of one of these rounds (4)")
+    parser.add_argument(
+        "--seconds", type=float, help="of one of these rounds, five times as many beside a noisy neighbour (4)"
+    )
     parser.add_argument("--short", action="store_true", help="small numbers for all of these")
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     options = parser.parse_args(arguments)
