@@ -27,7 +27,10 @@ from services.vault.tests.service import World, bearer
 async def test_a_tenant_that_nobody_registered_is_refused_before_anything_is_touched(
     world: World, connect: Any, request_of: Any, server: Any, told: Any
 ) -> None:
-    nobody, lines = "y" * 26, len(told(world.folder / "audit"))
+    def lines() -> list[Any]:  # but for those of the sweeps, which the service makes by itself
+        return [line for line in told(world.folder / "audit") if line["action"] != "sweep"]
+
+    nobody, before = "y" * 26, lines()
     token, store, worker = bearer(world, nobody), BindingStoreStub(connect("gateway")), connect("worker")
     sign = SignRequest(tenant_id=nobody, binding_id="0" * 32, requests=[ExchangeRequest(method="GET", path="/x")])
     for asked in (
@@ -40,7 +43,7 @@ async def test_a_tenant_that_nobody_registered_is_refused_before_anything_is_tou
         with pytest.raises(PermissionDenied) as refused:
             await asked
         assert refused.value.reason == "not_provisioned"
-    assert len(told(world.folder / "audit")) == lines
+    assert lines() == before
     assert nobody not in (server.bao.home / "audit.log").read_text().replace(f"data/tenants/{nobody}", "")
 
 
