@@ -25,10 +25,17 @@ class LaunchError(Exception):
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port of 127.0.0.1 that nothing listens on, and that the system gives to nobody for a minute.
+
+    A connection that we closed first stays in TIME_WAIT: the system then chooses the port for nobody, and a server that
+    asks for it by its number (with SO_REUSEADDR, as servers do) gets it.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])
+        with socket.create_connection(("127.0.0.1", port)) as ahead:
+            probe.accept()[0].close()
+            ahead.recv(1)
+    return port
 
 
 def port_is_free(port: int) -> bool:
