@@ -30,6 +30,8 @@ from common.tokens import TokenVerifier
 from gateway import schemas
 from gateway.server import Gateway, listen
 from gateway.settings import GatewaySettings
+from strongroom.signing.v1 import signing_service_pb2 as signing
+from strongroom.signing.v1 import signing_service_pb2_grpc as signing_grpc
 from strongroom.vault.v1 import binding_store_pb2 as store
 from strongroom.vault.v1 import binding_store_pb2_grpc as store_grpc
 from strongroom.vault.v1 import freezes_pb2 as freezes
@@ -40,6 +42,8 @@ from strongroom.vault.v1 import tenants_pb2 as tenants
 from strongroom.vault.v1 import tenants_pb2_grpc as tenants_grpc
 from strongroom.vault.v1 import trail_pb2 as trail
 from strongroom.vault.v1 import trail_pb2_grpc as trail_grpc
+from strongroom.verifier.v1 import market_service_pb2 as market
+from strongroom.verifier.v1 import market_service_pb2_grpc as market_grpc
 from strongroom.verifier.v1 import verification_service_pb2 as verification
 from strongroom.verifier.v1 import verification_service_pb2_grpc as verification_grpc
 
@@ -50,7 +54,7 @@ from services.gateway.tests.vault_in_memory import (
     TrailService,
     VaultService,
 )
-from services.gateway.tests.verifier_in_memory import VerifierService
+from services.gateway.tests.verifier_in_memory import MarketService, SigningService, VerifierService
 from services.gateway.tests.world import World
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -192,7 +196,15 @@ def targets(background: Background, authority: Authority, issuer: TokenIssuer) -
                     lambda server: verification_grpc.add_VerificationServiceServicer_to_server(
                         VerifierService(world), server
                     ),
-                )
+                ),
+                (
+                    signing.DESCRIPTOR.services_by_name["SigningService"],
+                    lambda server: signing_grpc.add_SigningServiceServicer_to_server(SigningService(world), server),
+                ),
+                (
+                    market.DESCRIPTOR.services_by_name["MarketService"],
+                    lambda server: market_grpc.add_MarketServiceServicer_to_server(MarketService(world), server),
+                ),
             ],
         ),
     ]
@@ -278,6 +290,8 @@ def _in_shape(answer: httpx.Response) -> None:
     if (
         not answer.is_success
         or not path.startswith("/v1/bindings")
+        or "/proxy/" in path
+        or path.endswith("/requests")
         or "json" not in answer.headers.get("content-type", "")
     ):
         return

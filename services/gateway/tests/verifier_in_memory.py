@@ -2,7 +2,12 @@
 
 from typing import Any
 
+from strongroom.signing.v1 import signing_service_pb2 as signing
+from strongroom.signing.v1 import signing_service_pb2_grpc as signing_grpc
 from strongroom.types.v1 import binding_pb2 as pb
+from strongroom.types.v1 import request_pb2
+from strongroom.verifier.v1 import market_service_pb2 as market
+from strongroom.verifier.v1 import market_service_pb2_grpc as market_grpc
 from strongroom.verifier.v1 import verification_service_pb2 as verification
 from strongroom.verifier.v1 import verification_service_pb2_grpc as verification_grpc
 
@@ -44,3 +49,35 @@ class VerifierService(verification_grpc.VerificationServiceServicer):
         page, following = self.world.page(tenant, request)
         entries = [verification.PageEntry(binding=one, observation=self.world.observations.get(one.id)) for one in page]
         return verification.PageResponse(entries=entries, next_after=following)
+
+
+class SigningService(signing_grpc.SigningServiceServicer):
+    """Notes what was to be executed, and answers with the world's pieces of a body, failing after them if it is to."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def Execute(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "execute")
+        self.world.executed.append((tenant, request))
+        headers = [request_pb2.Header(name="content-type", value="application/json;charset=UTF-8")]
+        pieces = self.world.pieces[tenant] or [b'{"code":"00000"}']
+        status, reason = self.world.heads.get(tenant, (200, ""))
+        head = signing.ExecuteHead(status=status, headers=headers, reason=reason)
+        yield signing.ExecuteResponse(head=head, body=pieces[0])
+        for piece in pieces[1:]:
+            if isinstance(piece, Exception):
+                raise piece
+            yield signing.ExecuteResponse(body=piece)
+
+
+class MarketService(market_grpc.MarketServiceServicer):
+    """Notes what was asked of the market."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def Ask(self, request: Any, rpc: Any) -> Any:
+        self.world.asked.append((request, dict(rpc.invocation_metadata())))
+        headers = [request_pb2.Header(name="content-type", value="application/json")]
+        yield market.AskResponse(status=200, headers=headers, body=b'{"code":"00000"}')

@@ -47,6 +47,10 @@ class World:
         self.tenants: dict[str, tenants.Tenant] = {}
         self.standings: Counter[str] = Counter()
         self.revocations: dict[tuple[str, str], revocations.Revocation] = {}
+        self.executed: list[tuple[str, Any]] = []
+        self.asked: list[tuple[Any, dict[str, Any]]] = []
+        self.pieces: defaultdict[str, list[Any]] = defaultdict(list)
+        self.heads: dict[str, tuple[int, str]] = {}
         self.verdict = True
 
     def enter(self, rpc: Any, operation: str) -> str:

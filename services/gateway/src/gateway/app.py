@@ -13,10 +13,10 @@ from starlette.routing import Match
 
 from gateway import problems, requests
 from gateway.problems import Problem
-from gateway.routes import audit, bindings, changes, events, exchanges, incidents, tenants
+from gateway.routes import audit, bindings, changes, events, exchanges, incidents, tenants, using
 from gateway.services import Services
 
-ROUTERS: Final = (audit, bindings, changes, events, exchanges, incidents, tenants)
+ROUTERS: Final = (audit, bindings, changes, events, exchanges, incidents, tenants, using)
 
 
 def build(services: Services | None = None) -> FastAPI:

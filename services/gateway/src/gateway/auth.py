@@ -32,18 +32,34 @@ def session(scope: str, *, counted: bool = True) -> Callable[[Request], Awaitabl
     `counted` requests stand among the tenant's calls at once.
     """
 
-    async def admit(request: Request) -> Session:
-        value = request.headers.get("authorization")
-        if value is not None and not _BEARER.fullmatch(value):
-            raise Unauthenticated("invalid_token")
-        caller = of(request).tokens.verify(value)
-        request.scope["tenant"] = caller.tenant
-        caller.require(scope)
-        assert value is not None  # noqa: S101  verified above
-        if scope != ADMIN:  # an operator is no tenant
-            services = of(request)
-            quotas = await services.standings.require(caller.tenant, value)
-            await services.gate.enter(caller.tenant, quotas, request.scope, counted=counted)
-        return Session(caller, value)
+    async def admitted(request: Request) -> Session:
+        return await admit(request, scope, request.headers.get("authorization"), counted=counted)
 
-    return admit
+    return admitted
+
+
+async def admit(request: Request, scope: str, value: str | None, *, counted: bool = True) -> Session:
+    """Return the session that the Authorization header `value` proves; raise what refuses it."""
+    if value is not None and not _BEARER.fullmatch(value):
+        raise Unauthenticated("invalid_token")
+    caller = of(request).tokens.verify(value)
+    request.scope["tenant"] = caller.tenant
+    caller.require(scope)
+    assert value is not None  # noqa: S101  verified above
+    if scope != ADMIN:  # an operator is no tenant
+        services = of(request)
+        quotas = await services.standings.require(caller.tenant, value)
+        await services.gate.enter(caller.tenant, quotas, request.scope, counted=counted)
+    return Session(caller, value)
+
+
+def of_an_exchange_client(request: Request) -> str | None:
+    """Return the Authorization that a client of the exchange brings, there or as its ACCESS-KEY; None for neither.
+
+    Its signature, time and passphrase are never looked at. Raises Unauthenticated for two different tokens.
+    """
+    value, key = request.headers.get("authorization"), request.headers.get("access-key")
+    brought = f"Bearer {key}" if key is not None else None
+    if value is not None and brought is not None and value.partition(" ")[2] != key:
+        raise Unauthenticated("invalid_token", "Authorization and ACCESS-KEY hold two different tokens.")
+    return brought if value is None else value

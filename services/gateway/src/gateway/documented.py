@@ -15,6 +15,7 @@ _MODELS: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
     (schemas.BindRequest, "validation"),
     (schemas.RotateRequest, "validation"),
     (schemas.UpdateRequest, "validation"),
+    (schemas.ExecuteRequest, "validation"),
     (schemas.Binding, "serialization"),
     (schemas.BindingPage, "serialization"),
     (schemas.Balances, "serialization"),

@@ -23,7 +23,7 @@ BODY_S: Final = 10.0
 CLIENT_GONE: Final = 499
 
 _ONCE: Final = frozenset(
-    [b"host", b"authorization", b"content-length", b"content-type", b"idempotency-key", b"last-event-id"]
+    [b"host", b"authorization", b"content-length", b"content-type", b"idempotency-key", b"last-event-id", b"access-key"]
 )
 _SECRET_NAMES: Final = frozenset(
     [
@@ -57,7 +57,7 @@ class ClientGone(Exception):
 def admit(scope: Scope) -> None:
     """Raise Problem for a request that could be read in two ways, or that has a secret in its URL."""
     if _ODD_PATH.search(scope["raw_path"]):
-        raise Problem("not_found")
+        raise Problem("invalid_exchange_request" if b"/proxy/" in scope["raw_path"] else "not_found")
     names = Counter(name for name, _ in scope["headers"])
     hosts = [value for name, value in scope["headers"] if name == b"host"]
     wrong_host = len(hosts) != 1 or not _HOST.fullmatch(hosts[0])
@@ -138,6 +138,8 @@ class Edge:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         request = context.accept(headers.get(b"x-request-id"), headers.get(b"traceparent"))
         context.current.set(request)
+        proxied = b"/proxy/" in scope["raw_path"]
+        problems.proxied_at.set(int(self._clock.unix() * 1000) if proxied else None)
         answer = _Answer(scope, send, request.request_id)
         try:
             await self._serve(scope, receive, answer)

@@ -47,6 +47,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._arm(HEAD_S)
         super().on_message_begin()
 
+    def on_url(self, url: bytes) -> None:
+        """Take the target; one with a scheme and host names a place that is not ours."""
+        if not self.url and not url.startswith(b"/"):
+            raise ValueError("no path")
+        super().on_url(url)
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header of the head; trailers come unchecked after a chunked body and are dropped."""
         if self._head_bytes is not None:

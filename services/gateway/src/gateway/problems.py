@@ -6,6 +6,7 @@ A problem never holds a value that the caller sent, and nothing that an exceptio
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from starlette.responses import Response
 
 MEDIA_TYPE: Final = "application/problem+json"
 URN: Final = "urn:strongroom:problem:"
+# When the request at hand came (Unix ms) if an exchange's client makes it: its problems have the exchange's shape too.
+proxied_at: ContextVar[int | None] = ContextVar("proxied_at", default=None)
 RETRY_AFTER_S: Final = 2.0  # what a client is told when the service that failed named no time
 
 # code: (status, title, what the person is told unless the error knows better)
@@ -26,6 +29,11 @@ TYPES: Final[Mapping[str, tuple[int, str, str]]] = {
         400,
         "Secret in the URL",
         "Credentials must never be part of a URL. Consider this one exposed.",
+    ),
+    "invalid_exchange_request": (
+        400,
+        "No request of the exchange",
+        "The exchange has no such request, or it could be read in two ways. Nothing was sent.",
     ),
     "invalid_parameter": (400, "Invalid parameter", "A query parameter or header is not valid."),
     "unauthenticated": (401, "Not authenticated", "A valid access token is required."),
@@ -40,6 +48,11 @@ TYPES: Final[Mapping[str, tuple[int, str, str]]] = {
     "request_timeout": (408, "Request too slow", "The body did not arrive in time."),
     "already_bound": (409, "Already bound", "This API key is already bound."),
     "binding_revoked": (409, "Binding revoked", "This binding has been revoked."),
+    "binding_not_usable": (
+        409,
+        "Binding not usable",
+        "This key has never worked: nothing is signed with it before it is connected.",
+    ),
     "binding_not_connected": (409, "Binding not connected", "The exchange does not accept this key at the moment."),
     "revision_changed": (409, "Changed meanwhile", "The binding changed meanwhile: read it again."),
     "rotation_in_progress": (
@@ -68,12 +81,21 @@ TYPES: Final[Mapping[str, tuple[int, str, str]]] = {
     ),
     "too_many_requests": (429, "Too many requests", "Too many requests."),
     "quota_exceeded": (429, "Quota exceeded", "This tenant has asked for more than it may."),
+    "exchange_budget_spent": (429, "Exchange's limit reached", "The exchange takes no more now. Nothing was sent."),
+    "market_budget_spent": (429, "Market data limited", "Too many public calls are made now. Nothing was sent."),
     "too_many_streams": (429, "Too many streams", "This tenant has as many event streams open as it may."),
     "headers_too_large": (431, "Headers too large", "The request line and headers are too large."),
     "internal": (500, "Internal error", "Something went wrong on our side."),
     "unavailable": (503, "Unavailable", "The service is not available at the moment."),
     "events_unavailable": (503, "Events unavailable", "Events are not available at the moment."),
     "balances_unavailable": (503, "Balances unavailable", "The exchange cannot be asked for balances at the moment."),
+    "exchange_unavailable": (503, "Exchange unavailable", "The exchange cannot be reached. It is safe to repeat."),
+    "not_sent": (503, "Not sent", "There was no time left to send the request. Nothing was sent."),
+    "outcome_unknown": (
+        504,
+        "Outcome unknown",
+        "The request may have been carried out or not. Ask for its orders before you send it again.",
+    ),
     "deadline_exceeded": (
         504,
         "Timed out",
@@ -96,7 +118,7 @@ _BY_KIND: Final = {
     "deadline_exceeded": "deadline_exceeded",
 }
 # The public facts of an error that its problem shows.
-_EXTRA: Final = ("rule", "freeze_id", "binding_id")
+_EXTRA: Final = ("rule", "freeze_id", "binding_id", "client_order_ids")
 
 
 class FieldFault(BaseModel):
@@ -126,6 +148,8 @@ class ProblemBody(BaseModel):
         default=[], json_schema_extra={"items": {"$ref": "#/components/schemas/Finding"}}, description="What to do."
     )
     binding_id: str = Field(default="", description="The binding that exists already.")
+    client_order_ids: str = Field(default="", description="The orders to ask for, with commas between.")
+    msg: str = Field(default="", description="The detail again, where the exchange's clients look; on the proxy alone.")
 
 
 @dataclass
@@ -179,6 +203,9 @@ def body(problem: Problem, request_id: str) -> bytes:
     }
     if problem.errors:
         document["errors"] = [fault.model_dump() for fault in problem.errors]
+    moment = proxied_at.get()
+    if moment is not None:
+        document |= {"msg": document["detail"], "requestTime": moment, "data": None}
     return json.dumps(document | dict(problem.extra)).encode()
 
 
@@ -186,4 +213,5 @@ def response(problem: Problem) -> Response:
     """Return the HTTP answer of a problem for the request at hand."""
     request = context.current.get()
     content = body(problem, request.request_id if request else "")
-    return Response(content, TYPES[problem.code][0], dict(problem.headers), MEDIA_TYPE)
+    source = {} if proxied_at.get() is None else {"Strongroom-Source": "strongroom"}
+    return Response(content, TYPES[problem.code][0], {**problem.headers, **source}, MEDIA_TYPE)

@@ -49,6 +49,7 @@ _MESSAGES: Final = {
     "too_long": ("too_many", "There are too many items."),
     "string_unicode": ("not_unicode", "This is not valid Unicode text."),
     "not_printable": ("not_printable", "Only printable characters are allowed."),
+    "not_exact": ("not_exact", "Numbers with a fraction must be texts, as the exchange takes them."),
     "not_a_time": ("not_a_time", "This must be a time as in RFC 3339, for example 2026-11-28T09:30:00Z."),
     "not_unique": ("not_unique", "The same value is here twice."),
     "empty": ("empty", "Nothing is left of this value without white space."),

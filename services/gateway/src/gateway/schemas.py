@@ -3,11 +3,12 @@
 Requests are strict: unknown fields, wrong types and conversions are refused. Credentials become secrets here.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from gateway import using
 from gateway.pasted import ABSENT, ApiKey, Passphrase, SecretKey
 from gateway.wrapped import Fingerprint, WrappedSecret, WrappingKey
 
@@ -78,6 +79,27 @@ class RotateRequest(Request):
     """Replace the credential of a binding by another key of the same account."""
 
     credential: Credential
+
+
+def _exact(value: Any) -> Any:
+    """Refuse numbers with a fraction: their text changes on the way, and the exchange takes amounts as texts."""
+    if isinstance(value, float):
+        raise PydanticCustomError("not_exact", "a fraction")
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            _exact(one)
+    return value
+
+
+class ExecuteRequest(Request):
+    """One request to the exchange. A GET has a query and no body, a POST a body and no query."""
+
+    method: Literal["GET", "POST"]
+    path: Annotated[str, Field(pattern=f"^{using.PATH.pattern}$", max_length=512)]
+    query: dict[str, str] = Field(default={}, description="Raw texts, not percent-encoded.")
+    body: Annotated[Any, AfterValidator(_exact)] = Field(
+        default=None, description="Any JSON; amounts as texts, as the exchange takes them. Absent: no body."
+    )
 
 
 class UpdateRequest(Request):

@@ -29,6 +29,7 @@ from gateway.metrics import Metrics
 from gateway.ops import Ops
 from gateway.services import Services
 from gateway.settings import GatewaySettings
+from gateway.signing_client import SigningClient
 from gateway.standing import Standings
 from gateway.streams import Streams
 from gateway.tenants import Tenants
@@ -80,18 +81,22 @@ class Gateway:
             "verifier": client.channel(settings.verifier_target, "verifier", identity),
         }
         self._streams = Streams(self._hub, settings.streams_per_tenant, clock)
+        limiter = Limiter(self._redis, clock)
         services = Services(
             vault=VaultClient(self._channels["vault"]),
             incidents=Incidents(self._channels["vault"]),
             trail=Trail(self._channels["vault"]),
             tenants=Tenants(self._channels["vault"]),
             standings=Standings(self._channels["vault"], clock),
-            gate=Gate(Limiter(self._redis, clock)),
+            gate=Gate(limiter),
             verifier=VerifierClient(self._channels["verifier"]),
             streams=self._streams,
             tokens=TokenVerifier(settings.jwt_issuer, settings.jwks_file, clock),
             clock=clock,
             egress_addresses=settings.egress_ips,
+            signing=SigningClient(self._channels["verifier"]),
+            limiter=limiter,
+            market_data=settings.market_data,
         )
         public, metrics = app.build(services), Metrics(lambda: self._streams.count)
         self._ops = Ops(metrics, documented.text(public), self._probes())

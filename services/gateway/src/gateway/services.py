@@ -8,6 +8,8 @@ from starlette.requests import Request
 
 from gateway.gate import Gate
 from gateway.incidents import Incidents
+from gateway.limiter import Limiter
+from gateway.signing_client import SigningClient
 from gateway.standing import Standings
 from gateway.streams import Streams
 from gateway.tenants import Tenants
@@ -31,6 +33,9 @@ class Services:
     tokens: TokenVerifier
     clock: Clock
     egress_addresses: list[str]
+    signing: SigningClient
+    limiter: Limiter
+    market_data: bool
 
 
 def of(request: Request) -> Services:

@@ -28,4 +28,5 @@ class GatewaySettings(RedisSettings):
     vault_target: Address
     verifier_target: Address
     egress_ips: EgressAddresses
+    market_data: bool = True
     streams_per_tenant: Annotated[int, Field(ge=1, le=5000)] = 50
