@@ -22,6 +22,7 @@ def get(path: str, *query: tuple[str, str], method: str = "GET", body: bytes = b
     return ExchangeRequest(method=method, path=path, query=parameters, body=body)
 
 
+@pytest.mark.bar(24)
 @given(path=PATHS, query=QUERIES, order=st.randoms(use_true_random=False))
 def test_the_wire_query_decodes_to_the_signed_query_whatever_the_order(path: str, query: dict[str, str], order) -> None:  # type: ignore[no-untyped-def]
     pairs = list(query.items())
@@ -36,6 +37,7 @@ def test_the_wire_query_decodes_to_the_signed_query_whatever_the_order(path: str
     assert str(URL("http://exchange" + target, encoded=True).raw_path_qs) == target
 
 
+@pytest.mark.bar(24)
 @given(path=PATHS, body=st.binary(max_size=200))
 def test_a_post_is_signed_with_the_very_bytes_of_its_body(path: str, body: bytes) -> None:
     made = canonical(get(path, method="POST", body=body), CAMEL)
@@ -43,6 +45,7 @@ def test_a_post_is_signed_with_the_very_bytes_of_its_body(path: str, body: bytes
     assert (made.target(), made.body) == (path, body)
 
 
+@pytest.mark.bar(25)
 @pytest.mark.parametrize(
     "path",
     [
@@ -73,6 +76,7 @@ def test_a_path_outside_the_grammar_is_refused(path: str) -> None:
     assert refused.value.extra == {"rule": "path_grammar"}
 
 
+@pytest.mark.bar(28)
 @pytest.mark.parametrize(
     ("request_", "rule"),
     [

@@ -38,6 +38,7 @@ def as_request(vector: dict[str, str]) -> ExchangeRequest:
     return ExchangeRequest(method=vector["method"], path=vector["path"], query=query, body=vector["body"].encode())
 
 
+@pytest.mark.bar(23)
 @pytest.mark.parametrize("vector", GOLDEN["vectors"], ids=lambda vector: vector["id"])
 async def test_transit_signs_the_golden_vectors_byte_for_byte(parts: Any, tenant: str, vector: dict[str, str]) -> None:
     assert await parts.keys.import_key(tenant, ANY_KEY, HmacSecret(Secret(GOLDEN["secret"]))) == Applied(None)
@@ -58,6 +59,7 @@ async def test_transit_reproduces_an_answer_known_from_outside(parts: Any, tenan
     assert signature.value == known["signature"]
 
 
+@pytest.mark.bar(29)
 async def test_transit_signs_the_golden_rsa_vector_byte_for_byte(parts: Any, tenant: str) -> None:
     known = GOLDEN["rsa"]
     assert await parts.keys.import_key(tenant, ANY_KEY, rsa_private_key(known["private_key"])) == Applied(None)
@@ -178,6 +180,7 @@ async def test_eight_requests_are_signed_by_one_call_each_with_its_own_record_an
         assert [header.value for header in signed.headers if header.name == "ACCESS-SIGN"] == [expected.value]
 
 
+@pytest.mark.bar(30)
 async def test_one_refused_request_leaves_all_the_others_unsigned(
     parts: Any, worker: Actor, wanted: Callable[..., Asked], server: Any
 ) -> None:

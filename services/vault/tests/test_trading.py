@@ -60,7 +60,42 @@ def test_no_call_that_moves_funds_or_manages_keys_or_accounts_has_an_allowing_ca
     suspects = {call for call in TABLE.calls if call[0] == "POST" and any(word in call[1] for word in words)}
     assert {TABLE.calls[call] for call in suspects} <= trading.NEVER.keys() | {"read"}
     reading = sorted(path for method, path in suspects if TABLE.calls[method, path] == "read")
-    assert reading == ["/api/v3/account/sub-deposit-records"] or not reading
+    assert not reading
+
+
+NEEDED: dict[str, dict[str, frozenset[int]]] = {
+    "public": {},
+    "read": {},
+    "spot_trade": {"scope_spot": SPOT},
+    "futures_trade": {"scope_futures": FUTURES},
+    "futures_settings": {"scope_futures": FUTURES},
+    "trade_all_products": {"scope_spot": SPOT, "scope_futures": FUTURES},
+    "trade_by_id": {"scope_spot": SPOT, "scope_futures": FUTURES},
+}
+
+
+@pytest.mark.bar(21)
+@pytest.mark.parametrize("scopes", [frozenset(), SPOT, FUTURES, BOTH])
+def test_every_row_of_the_table_is_decided_as_it_says_for_each_set_of_scopes(scopes: frozenset[int]) -> None:
+    for (method, path), capability in TABLE.calls.items():
+        body = {"symbol": "BTCUSDT"} if method == "POST" else b""
+        lacking = {rule for rule, needed in NEEDED.get(capability, {}).items() if not needed <= scopes}
+        if capability == "trade_by_category":
+            assert refused(method, path, body, scopes) == "category"
+        elif capability not in NEEDED:
+            assert refused(method, path, body, scopes) == capability
+        elif lacking:
+            assert refused(method, path, body, scopes) in lacking
+        else:
+            assert decide(method, path, body, scopes).rule == capability
+
+
+@pytest.mark.bar(21)
+def test_a_call_with_the_method_that_it_does_not_have_is_refused() -> None:
+    others = {("GET" if method == "POST" else "POST", path) for method, path in TABLE.calls} - TABLE.calls.keys()
+    assert len(others) == 599
+    for method, path in others:
+        assert refused(method, path) == "method"
 
 
 @pytest.mark.bar(21)
