@@ -2,11 +2,11 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-MEMBERS := libs/common libs/simulator libs/cli services/gateway services/vault services/verifier
+MEMBERS := libs/common libs/simulator libs/cli libs/client services/gateway services/vault services/verifier
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test drill drill-outage drill-redis bench-custody bench-use bench-verify check protos locks clean env
+.PHONY: help up demo test drill drill-outage drill-redis bench-custody bench-use bench-verify check protos client locks clean env
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -44,10 +44,14 @@ check: $(READY) ## what CI checks: format, lint, types, import rules, protos, lo
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/protos.py --check
+	$(BIN)/python scripts/client_resources.py --check
 	$(BIN)/python scripts/locks.py --check
 
 protos: $(READY) ## regenerate the code of protos/
 	$(BIN)/python scripts/protos.py
+
+client: $(READY) ## write the client library's resources anew from openapi.json
+	$(BIN)/python scripts/client_resources.py
 
 locks: $(READY) ## resolve the hashed requirements of each member anew
 	$(BIN)/python scripts/locks.py

@@ -1,0 +1,35 @@
+"""Own the drop-in proxy's address, and a token that is fresh at each request."""
+
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from urllib.parse import quote
+
+import httpx
+
+TokenProvider = Callable[[], str | Awaitable[str]]
+
+
+class TokenAuth(httpx.Auth):
+    """Puts the provider's token on each request; the provider is asked each time and keeps what it wants to keep."""
+
+    def __init__(self, provider: TokenProvider) -> None:
+        self._provider = provider
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Ask a provider that blocks."""
+        token = self._provider()
+        if not isinstance(token, str):
+            raise TypeError("A blocking client needs a token provider that returns a text.")
+        request.headers["Authorization"] = f"Bearer {token}"
+        yield request
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Ask a provider of either kind."""
+        token = self._provider()
+        request.headers["Authorization"] = f"Bearer {await token if inspect.isawaitable(token) else token}"
+        yield request
+
+
+def proxy_url(base_url: str, binding_id: str) -> str:
+    """Return the address that stands in for the exchange's."""
+    return f"{base_url.rstrip('/')}/v1/bindings/{quote(binding_id, safe='')}/proxy"
