@@ -34,7 +34,7 @@ from vault.gathering import Gathering, Recent
 from vault.purposes import LOGIN, Rules, proven
 from vault.records import Head, Records
 from vault.store import Documents, Keys, Signature
-from vault.trading import Allowed, within
+from vault.trading import Allowed, explained, within
 
 CLOCK_LIMIT_MS: Final = 24 * 3600 * 1000  # a clock further off is to be repaired, not corrected
 BATCH: Final = range(1, 9)
@@ -130,7 +130,7 @@ class Signer:
                 why = self._rules.allow(request.purpose, made)
             except PolicyRefused as refusal:
                 await self._audit.refuse(actor, "sign", binding, {**_asked(one, made), **refusal.extra})
-                raise
+                raise explained(refusal) from None
             wanted.append((made, why))
         return wanted
 
@@ -201,7 +201,7 @@ def _entitled(head: Head, reasons: Sequence[Allowed], told: dict[str, Any]) -> N
             within(why, head.scopes)
     except PolicyRefused as refused:
         told.update(refused.extra)
-        raise
+        raise explained(refused) from None
 
 
 def _line(wanted: Canonical, why: Allowed, offset: int) -> Fields:

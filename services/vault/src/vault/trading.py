@@ -110,6 +110,12 @@ def load() -> Table:
         return Table(csv.DictReader(lines))
 
 
+def explained(refused: PolicyRefused) -> PolicyRefused:
+    """Return the refusal with a sentence that says what its rule means."""
+    rule = refused.extra["rule"]
+    return PolicyRefused(refused.reason, {**NEVER, **WORDS}.get(rule, refused.detail), rule=rule)
+
+
 def why(refused: PolicyRefused) -> str:
     """Return in a sentence what the rule of a refusal means; raise KeyError for one that is not of this file."""
     return {**NEVER, **WORDS}[refused.extra["rule"]]

@@ -3,13 +3,16 @@
 import json
 from typing import Annotated
 
+from common.errors import PolicyRefused, Unauthenticated
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
+from strongroom.types.v1.request_pb2 import ExchangeRequest
 
 from gateway import auth, documented, market, requests, schemas, using
 from gateway.auth import Session, session
 from gateway.services import of
+from gateway.signing_client import Reply
 
 EXECUTE = "requests:execute"
 JSON = "application/json"
@@ -71,6 +74,14 @@ async def _proxied(request: Request, binding_id: str) -> Response:
     made = using.request_of(request.method, path, query, content)
     using.check_json(content)
     if value is None:
-        return using.answer(await of(request).signing.ask(made))
+        return using.answer(await _public(request, made))
     key = using.idempotency_key(request.headers.get("idempotency-key"))
     return using.answer(await of(request).signing.execute(value, binding_id, made, key))
+
+
+async def _public(request: Request, wanted: ExchangeRequest) -> Reply:
+    """Return what anybody may know; raise Unauthenticated for anything else: with a token it may be allowed."""
+    try:
+        return await of(request).signing.ask(wanted)
+    except PolicyRefused:
+        raise Unauthenticated("unauthenticated", "Without an access token only market data is answered.") from None
