@@ -1,5 +1,5 @@
-"""A simulator in a process of its own, and what a client must know to use it: nothing but an address and a key. Another
-address in place of the exchange's is one more value of `base_url`."""
+"""What a client must know to trade: nothing but an address and a key. They are those of the exchange, which is the
+simulator in a process of its own, or those of a binding at Strongroom, with the same exchange behind the whole stack."""
 
 import json
 import subprocess
@@ -8,9 +8,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from cli.processes import free_port
+from cli.settings import LaunchSettings
+from cli.stack import Stack
 from simulator import config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,26 +73,64 @@ def running_exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Excha
         process.wait(10)
 
 
+@dataclass(frozen=True)
+class Platform:
+    """The whole stack, with the sample keys bound: the exchange behind it, and what stands for each key."""
+
+    exchange: Exchange
+    credentials: dict[str, Credentials]
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    home = tmp_path_factory.mktemp("platform")
+    with Stack(LaunchSettings(home, free_port(), None, "127.0.0.1", "info"), lambda _: None) as stack:
+        stack.start()
+        facts = stack.description
+        token = facts["tenants"][0]["token"]
+        with httpx.Client(base_url=facts["gateway_url"], timeout=60, trust_env=False) as http:
+            http.headers["Authorization"] = f"Bearer {token}"
+            bound = {mode: _bind(http, _sample(mode)) for mode in MODES}
+        made = {
+            mode: Credentials(f"{facts['gateway_url']}/v1/bindings/{name}/proxy", mode, token, "unused", "unused")
+            for mode, name in bound.items()
+        }
+        yield Platform(Exchange(facts["bitget_url"], facts["simulator_control_url"]), made)
+
+
 @pytest.fixture
-def exchange(running_exchange: Exchange) -> Exchange:
+def exchange(way: str, request: pytest.FixtureRequest) -> Exchange:
     """The simulator as at its start: no orders, untouched balances."""
-    httpx.post(f"{running_exchange.control_url}/reset").raise_for_status()
-    httpx.delete(f"{running_exchange.control_url}/stats").raise_for_status()
-    return running_exchange
-
-
-@pytest.fixture
-def base_url(exchange: Exchange) -> str:
-    """Where clients send their requests."""
-    return exchange.url
+    direct = way == "direct"
+    found: Exchange = (
+        request.getfixturevalue("running_exchange") if direct else request.getfixturevalue("platform").exchange
+    )
+    httpx.post(f"{found.control_url}/reset").raise_for_status()
+    httpx.delete(f"{found.control_url}/stats").raise_for_status()
+    return found
 
 
 @pytest.fixture(params=MODES)
-def credentials(request: pytest.FixtureRequest, base_url: str) -> Credentials:
-    """The sample key of a classic and of a unified account."""
-    rows = config.read()["accounts"]
-    row = next(one for one in rows if one["name"] == f"{request.param}-trader")
-    return Credentials(base_url, request.param, row["api_key"], row["secret_key"], row["passphrase"])
+def credentials(way: str, request: pytest.FixtureRequest, exchange: Exchange) -> Credentials:
+    """The sample key of a classic and of a unified account, or what stands for it at Strongroom."""
+    if way == "proxy":
+        platform: Platform = request.getfixturevalue("platform")
+        return platform.credentials[request.param]
+    row = _sample(request.param)
+    return Credentials(exchange.url, request.param, row["api_key"], row["secret_key"], row["passphrase"])
+
+
+def _sample(mode: str) -> dict[str, Any]:
+    return next(dict(one) for one in config.read()["accounts"] if one["name"] == f"{mode}-trader")
+
+
+def _bind(http: httpx.Client, account: dict[str, Any]) -> str:
+    credential = {name: account[name] for name in ("api_key", "secret_key", "passphrase")}
+    wanted = {"exchange": "bitget", "scopes": ["spot", "futures"], "credential": credential}
+    answer = http.post("/v1/bindings", json=wanted, headers={"Prefer": "wait=30"})
+    found = answer.json()["id"] if answer.status_code != 409 else answer.json()["binding_id"]
+    assert http.get(f"/v1/bindings/{found}").json()["status"] == "connected"
+    return str(found)
 
 
 def _addresses(process: subprocess.Popen[bytes], ready: Path) -> Exchange:

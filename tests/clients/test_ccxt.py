@@ -1,4 +1,4 @@
-"""ccxt as anybody has it, but for address and key: balances, orders, batches and positions on both kinds of account."""
+"""ccxt as anybody has it, but for address and key: it trades at the exchange, and at Strongroom in its place."""
 
 import json
 import subprocess
@@ -11,6 +11,8 @@ import pytest
 from tests.clients.conftest import Credentials, Exchange
 
 pytestmark = pytest.mark.timeout(400)  # the first test makes the clients' environment
+# Directly, to see that the simulator is what ccxt takes for Bitget; and with three lines changed.
+WAYS = (("ccxt", "direct"), ("ccxt", "proxy"), ("ccxt.async_support", "proxy"))
 SPOT, SWAP = "BTC/USDT", "BTC/USDT:USDT"
 SIZES = {SPOT: 0.001, SWAP: 0.01}
 ORDER_CALLS = {
@@ -79,11 +81,23 @@ def clients(clients_python: Path) -> Iterator[Callable[[str, Credentials], Clien
         client.close()
 
 
-@pytest.fixture(params=["ccxt", "ccxt.async_support"], ids=["sync", "async"])
+@pytest.fixture(params=WAYS, ids="-".join)
+def library_and_way(request: pytest.FixtureRequest) -> tuple[str, str]:
+    library, way = request.param
+    return library, way
+
+
+@pytest.fixture
+def way(library_and_way: tuple[str, str]) -> str:
+    """Whether the client asks the exchange itself or the base URL of a binding."""
+    return library_and_way[1]
+
+
+@pytest.fixture
 def client(
-    request: pytest.FixtureRequest, clients: Callable[[str, Credentials], Client], credentials: Credentials
+    library_and_way: tuple[str, str], clients: Callable[[str, Credentials], Client], credentials: Credentials
 ) -> Client:
-    return clients(request.param, credentials)
+    return clients(library_and_way[0], credentials)
 
 
 def _usdt(client: Client, symbol: str) -> Any:
@@ -177,3 +191,23 @@ def test_what_the_exchange_refuses_reaches_the_caller_as_an_error(
     with pytest.raises(Refused, match=f'"code":"{repeat}"'):
         client.create_order(symbol, "limit", "buy", SIZES[symbol], 60000, {"clientOrderId": "once"})
     assert len(client.fetch_open_orders(symbol)) == 1
+
+
+def test_what_is_never_signed_is_ccxts_own_error_with_our_sentence_and_the_exchange_sees_nothing(
+    client: Client, exchange: Exchange, way: str
+) -> None:
+    if way == "direct":
+        return  # a key that may, may: this is Strongroom's rule
+    address = "T" + "a" * 33
+    refused = {
+        "Withdrawals are never signed": lambda: client.withdraw("USDT", 10, address, params={"chain": "trc20"}),
+        "Moving funds or positions between wallets": lambda: client.transfer("USDT", 10, "spot", "swap"),
+    }
+    client.fetch_balance()
+    before = exchange.arrived()
+    for sentence, call in refused.items():
+        with pytest.raises(Refused, match=sentence) as error:
+            call()
+        assert "policy_refused" in str(error.value)
+    sent = {name for name, count in exchange.arrived().items() if count != before.get(name, 0)}
+    assert not [name for name in sent if name.startswith("POST")]
