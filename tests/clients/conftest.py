@@ -1,5 +1,5 @@
-"""What a client must know to trade: nothing but an address and a key. They are those of the exchange, which is the
-simulator in a process of its own, or those of a binding at Strongroom, with the same exchange behind the whole stack."""
+"""What a client must know to trade: nothing but an address and a key. They are the exchange's, which is the simulator
+in a process of its own, or a binding's at Strongroom, with the same exchange behind the whole stack."""
 
 import json
 import subprocess

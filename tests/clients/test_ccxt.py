@@ -200,7 +200,7 @@ def test_what_is_never_signed_is_ccxts_own_error_with_our_sentence_and_the_excha
         return  # a key that may, may: this is Strongroom's rule
     address = "T" + "a" * 33
     refused = {
-        "Withdrawals are never signed": lambda: client.withdraw("USDT", 10, address, params={"chain": "trc20"}),
+        "Withdrawals are never signed": lambda: client.withdraw("USDT", 10, address, params={"network": "TRC20"}),
         "Moving funds or positions between wallets": lambda: client.transfer("USDT", 10, "spot", "swap"),
     }
     client.fetch_balance()
