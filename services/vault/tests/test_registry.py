@@ -8,7 +8,7 @@ from common.errors import PermissionDenied, Unavailable
 from vault.hashicorp.login import Connection
 from vault.hashicorp.provision import Tenant
 from vault.registry import FRESH_S
-from vault.rules import USUAL, Rules
+from vault.rules import UNREADABLE, USUAL, Rules
 
 STRICT = Rules(("transfer_enabled", "withdraw_enabled"), 90)
 OLD = FRESH_S + 0.01
@@ -75,7 +75,7 @@ async def test_who_is_asked_for_all_the_time_is_read_again_before_anybody_waits(
             await asyncio.sleep(0.01)
 
 
-async def test_rules_that_nobody_can_read_count_as_none_and_are_told(
+async def test_rules_that_nobody_can_read_deny_everything_and_are_told(
     parts: Any, server: Any, tenant: str, clock: Any, logged: list[Any]
 ) -> None:
     for number, rules in enumerate(({"rotation_days": "90"}, {"errors": ["a_code_of_tomorrow"]})):
@@ -83,5 +83,5 @@ async def test_rules_that_nobody_can_read_count_as_none_and_are_told(
         server.admin.write_data(f"strongroom/data/tenants/{tenant}", data=data)
         clock.ahead += OLD
         read = (await parts.registry.tenant(tenant)).rules
-        assert read == (USUAL if number == 0 else Rules(("a_code_of_tomorrow",), 0))
+        assert read == (UNREADABLE if number == 0 else Rules(("a_code_of_tomorrow",), 0))
         assert [entry["event"] for entry in logged] == ["tenant_rules_unreadable"]

@@ -348,6 +348,9 @@ class TenantRules:
 
     errors: tuple[str, ...]
     rotation_days: int
+    denied_capabilities: tuple[str, ...]
+    denied_calls: tuple[str, ...]
+    symbols: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

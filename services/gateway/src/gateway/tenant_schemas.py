@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from gateway.schemas import Request, printable
 
 Name = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(printable)]
+Texts = list[Annotated[str, Field(max_length=256)]]
 Number = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
@@ -23,6 +24,13 @@ class RulesRequest(Request):
         ),
     ]
     rotation_days: Annotated[int, Field(ge=0, le=3650, description="0: never.")] = 0
+    denied_capabilities: Texts = Field(
+        default_factory=list, max_length=256, description="Capabilities of the table of calls that are never signed."
+    )
+    denied_calls: Texts = Field(
+        default_factory=list, max_length=256, description="Calls that are never signed, each as METHOD PATH."
+    )
+    symbols: Texts = Field(default_factory=list, max_length=256, description="What may be traded; empty: every symbol.")
 
 
 class QuotasRequest(Request):
@@ -53,6 +61,9 @@ class TenantRules(BaseModel):
 
     errors: list[str]
     rotation_days: int
+    denied_capabilities: list[str]
+    denied_calls: list[str]
+    symbols: list[str]
 
 
 class TenantQuotas(BaseModel):

@@ -72,7 +72,7 @@ class Tenants:
 
 
 def _rules(wanted: RulesRequest | None) -> TenantRules | None:
-    return TenantRules(errors=wanted.errors, rotation_days=wanted.rotation_days) if wanted else None
+    return TenantRules(**wanted.model_dump()) if wanted else None
 
 
 def _quotas(wanted: QuotasRequest | None) -> messages.TenantQuotas | None:
@@ -83,7 +83,13 @@ def _shown(tenant: messages.Tenant) -> ShownTenant:
     shown: Json = {
         "id": tenant.id,
         "name": tenant.name,
-        "rules": {"errors": list(tenant.rules.errors), "rotation_days": tenant.rules.rotation_days},
+        "rules": {
+            "errors": list(tenant.rules.errors),
+            "rotation_days": tenant.rules.rotation_days,
+            "denied_capabilities": list(tenant.rules.denied_capabilities),
+            "denied_calls": list(tenant.rules.denied_calls),
+            "symbols": list(tenant.rules.symbols),
+        },
         "quotas": {
             "requests_per_minute": tenant.quotas.requests_per_minute,
             "concurrency": tenant.quotas.concurrency,

@@ -15,7 +15,7 @@ from common.errors import PermissionDenied
 
 from vault import quotas
 from vault.quotas import Quotas, quotas_of
-from vault.rules import USUAL, Rules, rules_of
+from vault.rules import UNREADABLE, USUAL, Rules, rules_of
 from vault.store import OwnDocuments
 
 T = TypeVar("T")
@@ -107,23 +107,26 @@ class Registry:
 
 
 def registered(tenant: str, data: Mapping[str, Any]) -> Registered:
-    """Return a registry document's content; a part that nobody can read counts as no decision, and is told.
+    """Return a registry document's content. A part that nobody can read is told: quotas count as no decision, and
+    rules deny everything to callers, for they may have denied anything.
 
     Only what was never disabled, or is enabled again, says nothing about it.
     """
     return Registered(
         name=str(data.get("name", "")),
-        own_rules=_read_or_none(tenant, "rules", data, rules_of),
-        own_quotas=_read_or_none(tenant, "quotas", data, quotas_of),
+        own_rules=_read(tenant, "rules", data, rules_of, UNREADABLE),
+        own_quotas=_read(tenant, "quotas", data, quotas_of, None),
         disabled="disabled" in data,
         created_ms=int(data.get("created_ms", 0)),
         request_digest=str(data.get("request_digest", "")),
     )
 
 
-def _read_or_none(tenant: str, name: str, data: Mapping[str, Any], read: Callable[[object], T]) -> T | None:
+def _read(
+    tenant: str, name: str, data: Mapping[str, Any], read: Callable[[object], T], unreadable: T | None
+) -> T | None:
     try:
         return read(data[name]) if name in data else None
     except ValueError:
         logs.get().error(f"tenant_{name}_unreadable", tenant=tenant)
-        return None
+        return unreadable

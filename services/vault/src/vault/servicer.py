@@ -250,12 +250,12 @@ class Oracle(SignerServicer):
     async def Sign(self, request: SignRequest, context: ServicerContext) -> SignResponse:
         """Sign exchange requests of one binding."""
         needed = right(request.purpose, peer.get())
-        actor, _ = await self._admission.admit(context, needed, request.tenant_id)
-        return await self._signer.sign(actor, request)
+        actor, tenant = await self._admission.admit(context, needed, request.tenant_id)
+        return await self._signer.sign(actor, request, tenant.rules.denials)
 
     async def SignWebSocketLogin(
         self, request: SignWebSocketLoginRequest, context: ServicerContext
     ) -> SignWebSocketLoginResponse:
         """Sign the login of a private WebSocket."""
-        actor, _ = await self._admission.admit(context, WEBSOCKET)
-        return await self._signer.login(actor, request)
+        actor, tenant = await self._admission.admit(context, WEBSOCKET)
+        return await self._signer.login(actor, request, tenant.rules.denials)

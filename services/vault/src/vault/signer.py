@@ -7,7 +7,7 @@ only where the exchange asks for it: into the header, or the login, that carries
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from vault.actor import WORKER, Actor
 from vault.audit import AuditLog, Fields
 from vault.canonical import Canonical, canonical
 from vault.credential import covered
+from vault.denials import NONE, Denials
 from vault.freezer import Freezer
 from vault.freezes import FROZEN, Place, refusal, refusing
 from vault.gathering import Gathering, Recent
@@ -66,8 +67,8 @@ class Signer:
         self._rules = rules
         self._clock = clock
 
-    async def sign(self, actor: Actor, request: SignRequest) -> SignResponse:
-        """Return the exact bytes to send, for 1 to 8 requests of one binding.
+    async def sign(self, actor: Actor, request: SignRequest, denials: Denials = NONE) -> SignResponse:
+        """Return the exact bytes to send, for 1 to 8 requests of one binding of a tenant with these denials.
 
         Raises PolicyRefused with the rule that one of them breaks or the freeze that stops them, InvalidArgument,
         NotFound, BindingRevoked, Aborted for a caller's request with a key that has not been proven, Unavailable;
@@ -76,7 +77,7 @@ class Signer:
         binding, offset = binding_id(request.binding_id), _offset(request.clock_offset_ms)
         if len(request.requests) not in BATCH:
             raise InvalidArgument("batch", f"Sign 1 to {BATCH[-1]} requests at once.", field="requests")
-        allowed = await self._allowed(actor, binding, request)
+        allowed = await self._allowed(actor, binding, request, denials)
         wanted = [one for one, _ in allowed]
         lines = [_line(*one, offset) for one in allowed]
         if request.purpose == PURPOSE_UNSPECIFIED:
@@ -97,7 +98,9 @@ class Signer:
         signed = [_signed(one, put_on, signature.value) for one, signature in zip(wanted, signatures, strict=True)]
         return SignResponse(signed=signed, credential_version=usable.version, stamped_at_ms=timestamp)
 
-    async def login(self, actor: Actor, request: SignWebSocketLoginRequest) -> SignWebSocketLoginResponse:
+    async def login(
+        self, actor: Actor, request: SignWebSocketLoginRequest, denials: Denials = NONE
+    ) -> SignWebSocketLoginResponse:
         """Return the login of a private WebSocket, which conveys the key's whole right to trade.
 
         Raises as `sign` does; any freeze stops it, and it needs both scopes. Nothing else signs this text: as a path
@@ -108,7 +111,7 @@ class Signer:
         reads = self._known(actor, binding)
         async with self._audit.actions(actor, "websocket_login", binding, [facts], reads) as (told, found):
             await self._open(Place(actor.tenant, binding, found.head.subject, found.head.exchange), [], told)
-            _entitled(found.head, [LOGIN], told)
+            _entitled(found.head, [LOGIN], told, denials.check_login)
             timestamp = str((int(self._clock.unix() * 1000) + offset) // 1000)
             usable, [made] = await self._signatures(actor, binding, 0, found, [f"{timestamp}{LOGIN_TEXT}".encode()])
             told["vault_request_id"] = made.request_id
@@ -119,7 +122,9 @@ class Signer:
         )
         return SignWebSocketLoginResponse(login=login, credential_version=usable.version)
 
-    async def _allowed(self, actor: Actor, binding: str, request: SignRequest) -> list[tuple[Canonical, Allowed]]:
+    async def _allowed(
+        self, actor: Actor, binding: str, request: SignRequest, denials: Denials
+    ) -> list[tuple[Canonical, Allowed]]:
         """Return the canonical form of requests that policy allows, and why it does; a refusal is on record before it
         is told."""
         wanted = []
@@ -128,6 +133,8 @@ class Signer:
             try:
                 made = canonical(one, self._rules.camel_case_paths)
                 why = self._rules.allow(request.purpose, made)
+                if request.purpose != PURPOSE_UNSPECIFIED:
+                    denials.check(made, why.rule, cancels=self._rules.is_cancel(made))
             except PolicyRefused as refusal:
                 await self._audit.refuse(actor, "sign", binding, {**_asked(one, made), **refusal.extra})
                 raise explained(refusal) from None
@@ -193,10 +200,13 @@ def _offset(milliseconds: int) -> int:
     return milliseconds
 
 
-def _entitled(head: Head, reasons: Sequence[Allowed], told: dict[str, Any]) -> None:
+def _entitled(
+    head: Head, reasons: Sequence[Allowed], told: dict[str, Any], also: Callable[[], None] = lambda: None
+) -> None:
     """Raise PolicyRefused or Aborted, and tell the rule, unless a binding may have all of this signed for a caller."""
     proven(head)
     try:
+        also()
         for why in reasons:
             within(why, head.scopes)
     except PolicyRefused as refused:

@@ -22,6 +22,7 @@ from strongroom.vault.v1.tenants_pb2_grpc import TenantsServicer
 
 from vault.actor import Admission
 from vault.asked import visible
+from vault.denials import NAMES
 from vault.quotas import Quotas, quotas_of
 from vault.registry import Registered
 from vault.rules import Rules, rules_of, unknown_codes
@@ -94,7 +95,8 @@ def _name(value: str) -> str:
 
 def _rules(asked: TenantRules) -> Rules:
     try:
-        rules = rules_of({"errors": list(asked.errors), "rotation_days": asked.rotation_days})
+        denied = {name: list(getattr(asked, name)) for name in NAMES}
+        rules = rules_of({"errors": list(asked.errors), "rotation_days": asked.rotation_days, **denied})
     except ValueError as error:
         raise _wrong("rules", f"{error}.") from None
     if unknown_codes(rules):

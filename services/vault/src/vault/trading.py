@@ -161,6 +161,8 @@ def _elements(body: bytes) -> list[dict[str, Any]]:
 
 
 WORDS: Final[Mapping[str, str]] = {
+    "tenant_denied": "The rules of this tenant deny this call.",
+    "tenant_symbol": "The rules of this tenant list its symbols: every order must name one of them.",
     "scope_spot": "The binding does not have the scope spot, which this call needs.",
     "scope_futures": "The binding does not have the scope futures, which this call needs.",
     "category": "The body must name its product in `category`: SPOT, USDT-FUTURES, USDC-FUTURES or COIN-FUTURES.",

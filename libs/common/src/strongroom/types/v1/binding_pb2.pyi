@@ -723,21 +723,39 @@ class TenantRules(_message.Message):
 
     ERRORS_FIELD_NUMBER: _builtins.int
     ROTATION_DAYS_FIELD_NUMBER: _builtins.int
+    DENIED_CAPABILITIES_FIELD_NUMBER: _builtins.int
+    DENIED_CALLS_FIELD_NUMBER: _builtins.int
+    SYMBOLS_FIELD_NUMBER: _builtins.int
     rotation_days: _builtins.int
     """The age in days at which a credential is to be replaced; 0: never."""
     @_builtins.property
     def errors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The finding codes that make a binding limited, among those that rules may decide (see docs/contract.md)."""
 
+    @_builtins.property
+    def denied_capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Capabilities of the table of calls that are never signed for this tenant's callers."""
+
+    @_builtins.property
+    def denied_calls(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Calls, written METHOD PATH, that are never signed for them."""
+
+    @_builtins.property
+    def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What may be traded; empty: every symbol."""
+
     def __init__(
         self,
         *,
         errors: _abc.Iterable[_builtins.str] | None = ...,
         rotation_days: _builtins.int = ...,
+        denied_capabilities: _abc.Iterable[_builtins.str] | None = ...,
+        denied_calls: _abc.Iterable[_builtins.str] | None = ...,
+        symbols: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["errors", b"errors", "rotation_days", b"rotation_days"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["denied_calls", b"denied_calls", "denied_capabilities", b"denied_capabilities", "errors", b"errors", "rotation_days", b"rotation_days", "symbols", b"symbols"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

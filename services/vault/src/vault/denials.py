@@ -1,0 +1,99 @@
+"""Own what a tenant denies its own services beyond the table of calls: capabilities, calls, and symbols not on a list.
+
+It only ever takes away. Reads are free of symbols, and so is what only cancels: it lowers what is at stake. Pure.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
+
+from common import strict_json
+
+from vault.canonical import Canonical, refuse
+from vault.trading import BY_BODY, BY_PATH
+
+MOST: Final = 256  # of each list
+CAPABILITIES: Final = BY_PATH.keys() | BY_BODY
+MOVES_NOTHING: Final = frozenset(["read", "public"])
+CALL: Final = re.compile(r"(GET|POST) /api/v[0-9]+(/[A-Za-z0-9-]+)+")
+SYMBOL: Final = re.compile(r"[A-Z0-9]{1,32}")
+
+
+@dataclass(frozen=True, slots=True)
+class Denials:
+    """Capabilities and calls (`METHOD PATH`) that are never signed, and the symbols that may be traded (none: all)."""
+
+    denied_capabilities: tuple[str, ...] = ()
+    denied_calls: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, list[str]]:
+        """Return what the registry keeps: the lists that hold something."""
+        return {name: list(value) for name, value in asdict(self).items() if value}
+
+    def check(self, request: Canonical, rule: str, *, cancels: bool) -> None:
+        """Raise PolicyRefused when the tenant denies `request`, which the table allows by the capability `rule`."""
+        if rule in self.denied_capabilities or f"{request.method} {request.path}" in self.denied_calls:
+            raise refuse("tenant_denied")
+        if self.symbols and rule not in MOVES_NOTHING and not cancels:
+            self._check_symbols(request.body)
+
+    def check_login(self) -> None:
+        """Raise PolicyRefused for a private socket, on which nobody looks at orders, where anything is denied."""
+        if self != NONE:
+            raise refuse("tenant_denied")
+
+    def _check_symbols(self, body: bytes) -> None:
+        parsed = strict_json.loads(body) if body else {}
+        elements = parsed if isinstance(parsed, list) else [parsed]
+        named = [symbol for element in elements for symbol in _symbols(element)]
+        if not all(isinstance(one, str) and one.isascii() and one.upper() in self.symbols for one in named):
+            raise refuse("tenant_symbol")
+
+
+NONE: Final = Denials()
+EVERYTHING: Final = Denials(denied_capabilities=tuple(sorted(CAPABILITIES)))
+NAMES: Final = frozenset(one.name for one in fields(Denials))
+
+
+def denials_of(value: dict[str, Any]) -> Denials:
+    """Return the denials among a tenant's rules, any of which may be left out; raise ValueError for another form."""
+    capabilities = _texts(value, "denied_capabilities")
+    if not set(capabilities) <= CAPABILITIES:
+        raise ValueError(f"denied_capabilities are of {', '.join(sorted(CAPABILITIES))}")
+    calls = _texts(value, "denied_calls")
+    if not all(map(CALL.fullmatch, calls)):
+        raise ValueError("denied_calls are written METHOD PATH, as POST /api/v2/spot/trade/place-order")
+    symbols = _texts(value, "symbols")
+    if not all(map(SYMBOL.fullmatch, symbols)):
+        raise ValueError("symbols are written as the exchange does, BTCUSDT")
+    return Denials(capabilities, calls, symbols)
+
+
+def _texts(value: dict[str, Any], name: str) -> tuple[str, ...]:
+    given = value.get(name, [])
+    if not isinstance(given, list) or len(given) > MOST or not all(isinstance(one, str) for one in given):
+        raise ValueError(f"{name} is a list of at most {MOST} texts")
+    return tuple(sorted(set(given)))
+
+
+def _symbols(element: dict[str, Any]) -> Iterator[Any]:
+    """Yield every symbol that one element names; None stands for an order that names none, and so could be of any.
+
+    The orders of a batch of the second API stand in a list within it, and name their own or share the batch's.
+    """
+    lists = [value for value in element.values() if isinstance(value, list)]
+    orders = [order for value in lists for order in value if isinstance(order, dict)]
+    yield from _named(element)
+    for order in orders:
+        yield from _named(order)
+        if not _named(order) and not _named(element):
+            yield None
+    if not orders and not _named(element):
+        yield None
+
+
+def _named(order: dict[str, Any]) -> list[Any]:
+    """Return what an order says its symbol is; None, which is no symbol, for the name written in another case."""
+    return [value if name == "symbol" else None for name, value in order.items() if name.casefold() == "symbol"]
