@@ -1,0 +1,159 @@
+"""bitget-api of npm as anybody has it, but for address and key: it trades at Strongroom in the exchange's place."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients.conftest import Credentials, Exchange
+
+HERE = Path(__file__).with_name("node")
+NPM = shutil.which("npm") if shutil.which("node") else None
+pytestmark = [
+    pytest.mark.timeout(400),  # the first test installs the client
+    pytest.mark.skipif(NPM is None, reason="node and npm are not installed"),
+]
+SPOT = {"symbol": "BTCUSDT", "side": "buy", "orderType": "limit", "force": "gtc", "price": "50000", "size": "0.001"}
+SWAP = {"symbol": "BTCUSDT", "productType": "USDT-FUTURES", "marginMode": "crossed", "marginCoin": "USDT"}
+UNIFIED = {"symbol": "BTCUSDT", "side": "buy", "orderType": "limit", "timeInForce": "gtc", "price": "50000"}
+
+
+class Refused(Exception):
+    """What the client threw."""
+
+
+class Client:
+    """One of the library's clients in a process of its own."""
+
+    def __init__(self, driver: Path, name: str, credentials: Credentials) -> None:
+        self._process = subprocess.Popen(
+            ["node", str(driver)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        keys = {"apiKey": credentials.api_key, "apiSecret": credentials.secret, "apiPass": credentials.passphrase}
+        self._send({"client": name, "url": credentials.base_url, **keys})
+
+    def __call__(self, method: str, *args: Any) -> Any:
+        """Return the `data` of the answer."""
+        self._send([method, args])
+        assert self._process.stdout
+        answer = json.loads(self._process.stdout.readline())
+        if "error" in answer:
+            raise Refused(answer["error"])
+        assert answer["result"]["code"] == "00000"
+        return answer["result"]["data"]
+
+    def close(self) -> None:
+        self._process.communicate(timeout=30)
+        assert self._process.returncode == 0
+
+    def _send(self, value: Any) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(value) + "\n")
+        self._process.stdin.flush()
+
+
+@pytest.fixture(scope="session")
+def driver() -> Path:
+    """Install the client from its lock, once, and return the program that drives it."""
+    home = Path(sys.prefix) / "clients-node"
+    home.mkdir(exist_ok=True)
+    lock, made = HERE / "package-lock.json", home / "made.json"
+    for name in ("package.json", "package-lock.json", "driver.mjs"):
+        shutil.copyfile(HERE / name, home / name)
+    if not made.exists() or made.read_bytes() != lock.read_bytes():
+        assert NPM
+        subprocess.run([NPM, "ci", "--silent", "--no-audit", "--no-fund"], check=True, cwd=home)
+        made.write_bytes(lock.read_bytes())
+    return home / "driver.mjs"
+
+
+@pytest.fixture
+def way() -> str:
+    return "proxy"
+
+
+@pytest.fixture
+def start(driver: Path, platform: Any, exchange: Exchange) -> Iterator[Callable[[str, str], Client]]:
+    running: list[Client] = []
+
+    def one(name: str, mode: str) -> Client:
+        running.append(Client(driver, name, platform.credentials[mode]))
+        return running[-1]
+
+    yield one
+    for client in running:
+        client.close()
+
+
+def test_a_classic_account_trades_spot(start: Callable[[str, str], Client]) -> None:
+    client = start("RestClientV2", "classic")
+    held = {one["coin"]: one["available"] for one in client("getSpotAccountAssets")}
+    placed = client("spotSubmitOrder", {**SPOT, "clientOid": "mine-1"})
+    assert placed["clientOid"] == "mine-1"
+    assert [one["orderId"] for one in client("getSpotOpenOrders")] == [placed["orderId"]]
+    changed = {"symbol": "BTCUSDT", "orderId": placed["orderId"], "price": "49000", "size": "0.001"}
+    amended = client("spotCancelandSubmitOrder", changed)
+    assert amended["success"] == "success"
+    client("spotCancelOrder", {"symbol": "BTCUSDT", "orderId": amended["orderId"]})
+    rows = [{**SPOT, "clientOid": f"row-{number}"} for number in range(2)]
+    batch = client("spotBatchSubmitOrders", {"symbol": "BTCUSDT", "orderList": rows})
+    ids = [{"orderId": one["orderId"]} for one in batch["successList"]]
+    assert len(ids) == 2
+    client("spotBatchCancelOrders", {"symbol": "BTCUSDT", "orderList": ids})
+    assert client("getSpotOpenOrders") == []
+    assert {one["coin"]: one["available"] for one in client("getSpotAccountAssets")} == held
+
+
+def test_a_classic_account_trades_futures(start: Callable[[str, str], Client]) -> None:
+    client = start("RestClientV2", "classic")
+    assert client("getFuturesAccountAssets", {"productType": "USDT-FUTURES"})[0]["marginCoin"] == "USDT"
+    limit = {**SWAP, "side": "buy", "orderType": "limit", "force": "gtc", "price": "50000", "size": "0.01"}
+    placed = client("futuresSubmitOrder", limit)
+    product = {"symbol": "BTCUSDT", "productType": "USDT-FUTURES"}
+    client("futuresCancelOrder", {**product, "orderId": placed["orderId"]})
+    client("futuresSubmitOrder", {**SWAP, "side": "buy", "orderType": "market", "size": "0.01"})
+    (position,) = client("getFuturesPositions", {"productType": "USDT-FUTURES", "marginCoin": "USDT"})
+    assert (position["symbol"], position["holdSide"], float(position["total"])) == ("BTCUSDT", "long", 0.01)
+
+
+@pytest.mark.parametrize(("category", "size"), [("SPOT", "0.001"), ("USDT-FUTURES", "0.01")])
+def test_a_unified_account_trades(start: Callable[[str, str], Client], category: str, size: str) -> None:
+    client = start("RestClientV3", "unified")
+    assert client("getBalances")["assets"]
+    order = {**UNIFIED, "category": category, "qty": size}
+    placed = client("submitNewOrder", order)
+    named = {"category": category, "symbol": "BTCUSDT", "orderId": placed["orderId"]}
+    client("modifyOrder", {**named, "price": "49000", "qty": size})
+    (open_order,) = client("getUnfilledOrders", {"category": category})["list"]
+    assert (open_order["orderId"], float(open_order["price"])) == (placed["orderId"], 49000)
+    client("cancelOrder", named)
+    assert len(client("placeBatchOrders", [order, order])) == 2
+    client("cancelAllOrders", {"category": category, "symbol": "BTCUSDT"})
+    assert not client("getUnfilledOrders", {"category": category})["list"]
+    if category != "SPOT":
+        client("submitNewOrder", {**order, "orderType": "market"})
+        (position,) = client("getCurrentPosition", {"category": category})["list"]
+        assert (position["symbol"], position["posSide"]) == ("BTCUSDT", "long")
+
+
+@pytest.mark.parametrize("mode", ["classic", "unified"])
+def test_what_is_never_signed_is_the_clients_own_error_with_our_sentence(
+    start: Callable[[str, str], Client], exchange: Exchange, mode: str
+) -> None:
+    money = {"coin": "USDT", "amount": "10", "fromType": "spot", "toType": "usdt_futures"}
+    out = {"coin": "USDT", "transferType": "on_chain", "address": "T" + "a" * 33, "size": "10", "chain": "trc20"}
+    calls = {
+        "classic": ("RestClientV2", ("spotWithdraw", out), ("spotTransfer", {**money, "size": "10"})),
+        "unified": ("RestClientV3", ("submitWithdraw", out), ("submitTransfer", money)),
+    }
+    name, withdrawal, transfer = calls[mode]
+    client, before = start(name, mode), exchange.arrived()
+    for (method, wanted), sentence in ((withdrawal, "Withdrawals are never signed"), (transfer, "Moving funds")):
+        with pytest.raises(Refused, match=sentence):
+            client(method, wanted)
+    assert exchange.arrived() == before
