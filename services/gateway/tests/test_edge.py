@@ -1,6 +1,7 @@
 """What is refused before any route looks at it, in bytes on a socket; and what every answer carries."""
 
 import contextlib
+import importlib.util
 import json
 import resource
 import socket
@@ -159,6 +160,15 @@ def test_another_method_is_told_which_there_are(client, path, method, allowed):
 
 
 NAMES = ["secret", "secret_key", "passphrase", "api_key", "token", "access_token", "password", "authorization"]
+
+
+@pytest.mark.bar(19)
+def test_the_public_port_describes_and_measures_nothing(client):
+    for path in ("/docs", "/redoc", "/openapi.json", "/metrics", "/livez", "/readyz"):
+        assert client.get(path).status_code == 404
+    for method in ("TRACE", "CONNECT", "TRACK"):
+        assert client.request(method, "/v1/bindings").status_code in (400, 404, 405)
+    assert importlib.util.find_spec("grpc_reflection") is None  # no server of ours could answer for it
 
 
 @pytest.mark.bar(17)

@@ -80,9 +80,33 @@ async def test_a_value_that_nobody_of_ours_wrote_holds_nobody_up_and_a_burst_is_
         await redis.set(f"sr:{{{tenant}}}:rate", "99999999999999999")
         assert (await limiter.take(tenant, 60)).wait_s <= 1.01
         await redis.delete(f"sr:{{{tenant}}}:rate")
-        taken = await asyncio.gather(*(limiter.take(tenant, 600) for _ in range(300)))
+        other = Limiter(redis, SystemClock())  # this one remembers for a second that Redis refused
+        taken = await asyncio.gather(*(other.take(tenant, 600) for _ in range(300)))
         assert 600 // BURST_SHARE <= sum(one.allowed for one in taken) <= 600 // BURST_SHARE + 30
         assert await redis.pttl(f"sr:{{{tenant}}}:rate") > 0
     finally:
         await redis.delete(f"sr:{{{tenant}}}:rate")
+        await redis.aclose()
+
+
+async def test_a_tenant_that_is_refused_costs_no_turn_at_redis_until_it_may_be_let_in_again(valkey):
+    redis = connect(valkey.address, valkey.password_file)
+    limiter = Limiter(redis, SystemClock())
+
+    async def asked() -> int:
+        told = await redis.info("commandstats")
+        return sum(one["calls"] for name, one in told.items() if name.startswith("cmdstat_eval"))
+
+    try:
+        while (taken := await limiter.take("greedy", 60)).allowed:
+            pass
+        before = await asked()
+        refused = [await limiter.take("greedy", 60) for _ in range(50)]
+        assert not any(one.allowed for one in refused)
+        assert all(0 < one.wait_s <= taken.wait_s for one in refused)
+        assert await asked() - before <= 2
+        async with asyncio.timeout(5):
+            while not (await limiter.take("greedy", 60)).allowed:
+                await asyncio.sleep(0.05)
+    finally:
         await redis.aclose()

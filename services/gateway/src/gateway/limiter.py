@@ -3,7 +3,7 @@
 While Redis is gone each process keeps a smaller rate of its own. Holds times only, and decides no right to anything.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from common import logs
@@ -16,7 +16,7 @@ MINUTE_US: Final = 60_000_000
 BURST_SHARE: Final = 6
 # The part of the rate that one process lets in by itself.
 ALONE_SHARE: Final = 4
-PAUSE_S: Final = 1.0  # before a Redis that failed is asked again
+PAUSE_S: Final = 1.0  # before a Redis that failed, or refused a tenant for longer, is asked again
 # The generic cell rate algorithm. Returns (whether the request is let in, the time until all is restored) in µs.
 # A time that is further ahead than a burst is not ours, or of a clock that was set back.
 # KEYS the tenant's time; ARGV µs between requests, µs of a burst.
@@ -61,18 +61,37 @@ class Limiter:
         self._take = redis.register_script(TAKE)
         self._failed_at = float("-inf")
         self._alone: dict[str, float] = {}  # as the tenants' times in Redis, by the monotonic clock
+        self._refused: dict[str, tuple[float, Taken]] = {}  # when, and how, Redis refused a tenant
 
     async def take(self, tenant: str, per_minute: int) -> Taken:
         """Take one request of a tenant that may make `per_minute`; a request that is not let in takes nothing."""
+        if refused := self._still_refused(tenant):
+            return refused
         if self._clock.monotonic() >= self._failed_at + PAUSE_S:
             step, burst = _rate(per_minute)
             try:
                 allowed, ahead = await self._take(keys=[f"sr:{{{tenant}}}:rate"], args=[step, burst * step])
-                return _taken(step, burst, ahead, allowed=bool(allowed))
+                return self._remembered(tenant, _taken(step, burst, ahead, allowed=bool(allowed)))
             except RedisError as error:
                 self._failed_at = self._clock.monotonic()
                 logs.get().warning("rate_kept_alone", error=type(error).__name__)
         return self._by_itself(tenant, max(1, per_minute // ALONE_SHARE))
+
+    def _still_refused(self, tenant: str) -> Taken | None:
+        """Return the refusal that still holds: who asks for far more than it may costs the others no turn at Redis."""
+        at, taken = self._refused.get(tenant, (0.0, None))
+        since = self._clock.monotonic() - at
+        if taken is None or since >= min(taken.wait_s, PAUSE_S):  # its rate may have been raised meanwhile
+            return None
+        return replace(taken, wait_s=taken.wait_s - since)
+
+    def _remembered(self, tenant: str, taken: Taken) -> Taken:
+        if not taken.allowed:
+            now = self._clock.monotonic()
+            if len(self._refused) > 4096:
+                self._refused = {name: one for name, one in self._refused.items() if one[0] > now - PAUSE_S}
+            self._refused[tenant] = now, taken
+        return taken
 
     def _by_itself(self, tenant: str, per_minute: int) -> Taken:
         step, burst = _rate(per_minute)
