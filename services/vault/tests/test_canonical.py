@@ -88,6 +88,7 @@ def test_a_path_outside_the_grammar_is_refused(path: str) -> None:
         (get("/api/v2/a", ("x", "1&y=2")), "query_grammar"),
         (get("/api/v2/a", ("x", "a=b")), "query_grammar"),
         (get("/api/v2/a", ("x", "a\r\nb")), "query_grammar"),
+        (get("/api/v2/a", ("x", "a\x7fb")), "query_grammar"),
         (get("/api/v2/a", ("x=y", "1")), "query_grammar"),
         (get("/api/v2/a", ("", "1")), "query_grammar"),
         (get("/api/v2/a", ("x", "1" * 600)), "query_grammar"),
@@ -103,3 +104,7 @@ def test_a_path_with_capitals_is_taken_exactly_as_the_exchange_spells_it() -> No
     assert canonical(get("/api/v2/spot/trade/orderInfo"), CAMEL).target() == "/api/v2/spot/trade/orderInfo"
     with pytest.raises(PolicyRefused):
         canonical(get("/api/v2/spot/trade/orderINFO"), CAMEL)
+
+
+def test_a_value_goes_on_the_wire_with_everything_encoded_that_a_library_might_rewrite() -> None:
+    assert canonical(get("/api/v2/a", ("x", "a/b ~%+ö")), CAMEL).target() == "/api/v2/a?x=a%2Fb%20~%25%2B%C3%B6"
