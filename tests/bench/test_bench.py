@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import audit_cost, custody, exchange_log, figures, verify
+from tests.bench import audit_cost, custody, exchange_log, figures, use, verify
 from tests.bench.accounts import accounts
 from tests.bench.records import PER_SUBJECT, binding_id, record, stored
 
@@ -72,3 +72,12 @@ def test_a_short_run_of_custody_signs_for_nobody_after_its_revocation(tmp_path: 
     rows = custody.measure(tmp_path, custody.parsed(["--short", "--parts", "revoke", "binds"]))
     assert len(rows) == 3
     assert rows[1].met
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(300)
+def test_a_short_run_of_use_measures_signatures_and_requests(tmp_path: Path) -> None:
+    rows = use.measure(tmp_path, use.parsed(["--short"]))
+    named = [row.what.partition(",")[0] for row in rows]
+    assert named[:3] == ["Sign", "SignStream", "SignStream beside one client of Transit (hvac)"]
+    assert named[-3:] == ["Execute (gRPC)", "/requests", "the base URL"]
