@@ -84,6 +84,7 @@ class Load:
         self.followers = [Follower(driver, tenant) for tenant in (0, 1)]
         self.bound: dict[str, int] = {}
         self.revoked: set[str] = set()
+        self.doubtful: set[str] = set()  # a DELETE of these was not answered by 204: they may have ended or not
         self.keys: dict[str, dict[str, Any]] = {}
         self._driver = driver
         self._ending = threading.Event()
@@ -102,6 +103,13 @@ class Load:
         self._ending.set()
         for thread in self._threads:
             thread.join()
+
+    def settle(self) -> None:
+        """Take what was not answered for what the record says of it."""
+        for binding in list(self.doubtful):
+            with self._driver.client(self.bound[binding]) as http:
+                if http.get(f"/v1/bindings/{binding}").raise_for_status().json()["status"] == "revoked":
+                    self.revoked.add(binding)
 
     def close(self) -> None:
         """Stop reading events."""
@@ -153,10 +161,12 @@ class Load:
                 op.found = {"tag": self._id(tenant), "live": live} if answer.status_code == 200 else None
 
     def _revoke(self, http: httpx.Client, tenant: int, binding: str) -> None:
+        self.doubtful.add(binding)
         with self.history.op("revoke", self._id(tenant), binding) as op, contextlib.suppress(httpx.HTTPError):
             if http.delete(f"/v1/bindings/{binding}").status_code == 204:
                 op.outcome = "ok"
                 self.revoked.add(binding)
+                self.doubtful.discard(binding)
 
     async def _sign(self) -> None:
         """Have something signed for each binding in turn, revoked ones too, as the worker pool does."""

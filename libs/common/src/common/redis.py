@@ -1,15 +1,35 @@
 """Own how a process connects to Redis: bounded, and failing at once when the server is gone."""
 
 from pathlib import Path
+from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as Gone
 from redis.maint_notifications import MaintNotificationsConfig
 
 from common.config import read_secret
 
 CONNECTIONS = 200
+
+
+class _Ending(Connection):
+    """A connection that ends as connections do.
+
+    Where the server closed it in the moment of writing, uvloop raises RuntimeError: which nobody takes for an end.
+    """
+
+    async def send_packed_command(self, *args: Any, **options: Any) -> None:
+        """Write a command; raise redis's ConnectionError for a connection that is closed."""
+        try:
+            await super().send_packed_command(*args, **options)
+        except RuntimeError:
+            raise Gone("The connection was closed.") from None
+
+
+class _EndingTls(_Ending, SSLConnection):
+    """The same over TLS."""
 
 
 def connect(url: str, password_file: Path | None = None) -> Redis:
@@ -30,4 +50,5 @@ def connect(url: str, password_file: Path | None = None) -> Redis:
         **password,
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
+    pool.connection_class = _EndingTls if issubclass(pool.connection_class, SSLConnection) else _Ending
     return Redis.from_pool(pool)
