@@ -12,7 +12,7 @@ from common.rpc.client import call
 from common.trail_check import Check
 from strongroom.types.v1.binding_pb2 import ROTATION_STATE_VERIFYING
 from strongroom.vault.v1 import revocations_pb2 as bulk
-from vault.reconcile import ORPHAN_AGE_S
+from vault.reconcile import ORPHAN_AGE_S, SLICES
 
 from services.vault.tests.customers import Customer, Tenant, Ways
 from tests.history import History, Op
@@ -22,7 +22,7 @@ AT_ONCE = 8
 
 
 async def settle(ways: Ways, tenant: Tenant, customer: Customer, history: History, parts: Any, clock: Any) -> None:
-    """Wait for what was ordered, give up what nobody will finish, and let the reconciler tidy twice, an hour apart."""
+    """Wait for what was ordered, give up what nobody will finish, and let the reconciler see all twice, an hour apart."""
     for order, when in tenant.orders.values():
         done = await _carried_out(ways, order)
         history.ops += [
@@ -34,9 +34,10 @@ async def settle(ways: Ways, tenant: Tenant, customer: Customer, history: Histor
         if record and record.staged and record.staged.version and not record.revoked:
             assert record.binding.rotation.state == ROTATION_STATE_VERIFYING
             await _surely(customer.abandon, name, record.staged.version)
-    for _ in range(2):
+    await parts.reconciler.round()
+    clock.ahead += ORPHAN_AGE_S + 1
+    for _ in range(SLICES):  # what was too young at the first look, a slice finds
         await parts.reconciler.round()
-        clock.ahead += ORPHAN_AGE_S + 1
     names = list(tenant.asked)
     for some in (names[start : start + AT_ONCE] for start in range(0, len(names), AT_ONCE)):
         await asyncio.gather(*(_surely(look, name) for name in some for look in (customer.read, customer.sign)))
