@@ -22,7 +22,7 @@ AT_ONCE = 8
 
 
 async def settle(ways: Ways, tenant: Tenant, customer: Customer, history: History, parts: Any, clock: Any) -> None:
-    """Wait for what was ordered, give up what nobody will finish, and let the reconciler see all twice, an hour apart."""
+    """Wait for what was ordered, give up what nobody finishes, and have the reconciler see all twice, an hour apart."""
     for order, when in tenant.orders.values():
         done = await _carried_out(ways, order)
         history.ops += [
