@@ -152,8 +152,13 @@ def test_what_is_never_signed_is_the_clients_own_error_with_our_sentence(
         "unified": ("RestClientV3", ("submitWithdraw", out), ("submitTransfer", money)),
     }
     name, withdrawal, transfer = calls[mode]
-    client, before = start(name, mode), exchange.arrived()
+    client, before = start(name, mode), _posts(exchange)
     for (method, wanted), sentence in ((withdrawal, "Withdrawals are never signed"), (transfer, "Moving funds")):
         with pytest.raises(Refused, match=sentence):
             client(method, wanted)
-    assert exchange.arrived() == before
+    assert _posts(exchange) == before
+
+
+def _posts(exchange: Exchange) -> dict[str, int]:
+    """Return what arrived but the reads, of which a verification makes some at any time."""
+    return {name: count for name, count in exchange.arrived().items() if name.startswith("POST")}

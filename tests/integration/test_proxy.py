@@ -29,10 +29,10 @@ class Bound:
         self.base = f"{driver.facts['gateway_url']}/v1/bindings/{self.id}"
         self.proxy = self.base + "/proxy"
 
-    def arrived(self) -> dict[str, int]:
-        """Return what the exchange received, by method and path."""
-        told = httpx.get(self.driver.facts["simulator_control_url"] + "/stats", trust_env=False).json()
-        return dict(told["arrived"])
+    def arrived(self) -> list[str]:
+        """Return what the exchange received of this account; of others it may be asked at any time."""
+        told = httpx.get(self.driver.facts["simulator_control_url"] + "/requests", trust_env=False).json()
+        return [one["target"] for one in told["requests"] if one["account"] == self.account["api_key"]]
 
     def execute(self, **wanted: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.token}", **wanted.pop("headers", {})}
