@@ -1,6 +1,5 @@
 """A key used over REST: what reaches the services behind, what never does, and how it is told."""
 
-
 import httpx
 import pytest
 from common.errors import DeadlineExceeded, PolicyRefused, Throttled, Unavailable

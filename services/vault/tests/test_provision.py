@@ -47,6 +47,11 @@ def test_a_second_run_changes_nothing_and_says_so(server: Any) -> None:
     assert f"tenant {'q' * 26}: registered" in server.provision(Tenant("q" * 26, "Another name"))
 
 
+async def test_the_wrapping_key_is_made_before_anybody_binds(server: Any, parts: Any) -> None:
+    [said] = [line for line in server.provision() if line.startswith("wrapping key: there")]
+    assert said.endswith((await parts.bindings.wrapping_key()).fingerprint)
+
+
 def test_the_mount_takes_no_write_without_check_and_set(server: Any) -> None:
     with pytest.raises(InvalidRequest):
         server.admin.write_data("strongroom/data/tenants/x", data={"data": {}})

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from strongroom.vault.v1 import binding_store_pb2 as store
 from vault.asked import asked
@@ -76,9 +75,7 @@ class Rig:
 
 @contextlib.asynccontextmanager
 async def rig_on(server: Any, folder: Path, clock: Any, login_clock: Any, seed: int) -> AsyncIterator[Rig]:
-    """Set everything up; nobody acts yet. Vault makes its wrapping key when first asked: longer than a bind takes."""
-    headers = {"X-Vault-Token": server.bao.root_token}
-    httpx.get(f"{server.bao.url}/v1/transit/wrapping_key", headers=headers, timeout=60, trust_env=False)
+    """Set everything up; nobody acts yet."""
     async with contextlib.AsyncExitStack() as stack:
         network = stack.enter_context(Network())
         wire = stack.enter_context(Wire(network, server.bao.port))

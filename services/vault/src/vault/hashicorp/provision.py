@@ -18,7 +18,7 @@ from hvac.exceptions import InvalidPath, InvalidRequest, VaultError
 from vault.hashicorp import policies
 from vault.hashicorp.kv import MOUNT
 from vault.hashicorp.login import AUDIENCE, RECONCILER, SERVICE, SIGNER, TENANT
-from vault.hashicorp.transit import AUDIT_KEY, CANARY_KEY, FINGERPRINT_KEY, TRANSIT
+from vault.hashicorp.transit import AUDIT_KEY, CANARY_KEY, FINGERPRINT_KEY, TRANSIT, described, public_key
 from vault.quotas import Quotas, quotas_of
 from vault.registry import registered
 from vault.rules import Rules, rules_of, unknown_codes
@@ -26,6 +26,7 @@ from vault.rules import Rules, rules_of, unknown_codes
 LIFE: Final = "300s"
 JWT: Final = "jwt"
 AUDITOR: Final = "strongroom-auditor"  # a policy without a role: give it to a person
+WRAPPING_KEY_S: Final = 60.0
 MOUNT_TRIES: Final = 100
 MOUNT_PAUSE_S: Final = 0.1
 OF_ONE_TENANT: Final = re.compile(rf"{TENANT}-[a-z0-9]{{26}}")  # roles and policies of earlier versions
@@ -81,6 +82,7 @@ def provision(client: hvac.Client, login_public_key: str, tenants: Sequence[Tena
     for key in (FINGERPRINT_KEY, CANARY_KEY):
         _service_key(client, key, {"type": "hmac", "key_size": 32}, say)
     _service_key(client, AUDIT_KEY, {"type": "ed25519"}, say)
+    _wrapping_key(client, say)
     accessor = _jwt(client, login_public_key, say)
     _identity(client, SERVICE.name, policies.service(), say, subject=SERVICE.subject)
     _identity(client, RECONCILER.name, policies.reconciler(), say, subject=RECONCILER.subject)
@@ -130,6 +132,13 @@ def _service_key(client: hvac.Client, name: str, wanted: dict[str, Any], say: Sa
     if found["type"] != wanted["type"] or found["exportable"]:
         raise VaultError(f"the key {name} is not a hidden {wanted['type']} key")
     say(f"key {name}: there already")
+
+
+def _wrapping_key(client: hvac.Client, say: Say) -> None:
+    """Have the server make its wrapping key: it does when first asked, and takes longer than a bind may."""
+    answer = client.adapter.get(f"/v1/{TRANSIT}/wrapping_key", timeout=WRAPPING_KEY_S)
+    key = described(public_key(answer["data"]))
+    say(f"wrapping key: there, SHA-256 {key.fingerprint}")
 
 
 def _jwt(client: hvac.Client, public_key: str, say: Say) -> str:

@@ -7,7 +7,7 @@ import asyncio
 import base64
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from common.errors import Internal
@@ -73,10 +73,7 @@ class Transit:
     async def wrapping_key(self) -> WrappingKey:
         """Return the public key that secrets are encrypted to, as the server has it now."""
         self._wrapping_key = None
-        info, form = serialization.PublicFormat.SubjectPublicKeyInfo, serialization.Encoding
-        key = await self._public_key()
-        fingerprint = hashlib.sha256(key.public_bytes(form.DER, info)).hexdigest()
-        return WrappingKey(key.public_bytes(form.PEM, info).decode(), fingerprint)
+        return described(await self._public_key())
 
     async def import_version(self, tenant: str, binding: str, material: Material) -> Outcome[None]:
         """Import `material` as the next version of a key. Transit does not tell its number: `state` may show it.
@@ -179,11 +176,23 @@ class Transit:
     async def _public_key(self) -> rsa.RSAPublicKey:
         if self._wrapping_key is None:
             found = read(await self._http.call(SERVICE, "GET", TRANSIT, "wrapping_key", pure=True))
-            key = serialization.load_pem_public_key(found.data["public_key"].encode()) if found else None
-            if not isinstance(key, rsa.RSAPublicKey):
-                raise Internal("wrapping_key")
-            self._wrapping_key = key
+            self._wrapping_key = public_key(found.data if found else None)
         return self._wrapping_key
+
+
+def public_key(answer: Mapping[str, Any] | None) -> rsa.RSAPublicKey:
+    """Return the wrapping key that a server's answer holds; raise Internal when it holds none."""
+    key = serialization.load_pem_public_key(answer["public_key"].encode()) if answer else None
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise Internal("wrapping_key")
+    return key
+
+
+def described(key: rsa.RSAPublicKey) -> WrappingKey:
+    """Return a wrapping key as it is published, with the fingerprint of its DER form."""
+    info, form = serialization.PublicFormat.SubjectPublicKeyInfo, serialization.Encoding
+    fingerprint = hashlib.sha256(key.public_bytes(form.DER, info)).hexdigest()
+    return WrappingKey(key.public_bytes(form.PEM, info).decode(), fingerprint)
 
 
 def _wrapped(wrapping_key: rsa.RSAPublicKey, material: Material) -> str:
