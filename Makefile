@@ -6,7 +6,7 @@ MEMBERS := libs/common libs/simulator libs/cli libs/client services/gateway serv
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test drill drill-outage drill-redis bench-custody bench-use bench-verify check protos client locks clean env
+.PHONY: help up demo test drill drill-outage drill-redis drill-load bench-custody bench-use bench-verify check protos client locks clean env
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ drill-outage: $(READY) ## an hour without the exchange, then recovery (ARGS="--m
 
 drill-redis: $(READY) ## ten minutes without Redis, then the events (ARGS="--minutes 1 --binds 20")
 	$(BIN)/python -m tests.bench.redis_outage $(ARGS)
+
+drill-load: $(READY) ## half an hour of everything at once, at the exchange's limits (ARGS="--minutes 2")
+	$(BIN)/python -m tests.bench.mixed $(ARGS)
 
 bench-custody: $(READY) ## revocations under load, binds, the audit's cost, a neighbour, some minutes (ARGS=--short, ARGS=--write)
 	$(BIN)/python -m tests.bench.custody $(ARGS)

@@ -54,11 +54,18 @@ class Client:
         return found
 
     async def call(self, method: str, path: str, headers: dict[str, str] | None = None, **options: Any) -> Json:
-        """Make one call and return its answer; raises aiohttp.ClientResponseError for a refusal."""
+        """Make one call and return its answer; raises aiohttp.ClientResponseError, with what was said, if refused."""
         sent = {**self.headers, **(headers or {})}
         async with self._session.request(method, self.url + path, headers=sent, **options) as answer:
+            if not answer.ok:
+                answer.reason = (await answer.text())[:200]
             answer.raise_for_status()
             return dict(await answer.json())
+
+    async def done(self, method: str, path: str) -> None:
+        """Make one call whose answer has no content; raises aiohttp.ClientResponseError for a refusal."""
+        async with self._session.request(method, self.url + path, headers=self.headers) as answer:
+            answer.raise_for_status()
 
     async def events(self) -> AsyncIterator[Json]:
         """Yield each `binding.status` event as it comes, and {"reset": True} for a gap; connect again for ever."""
