@@ -8,7 +8,7 @@ import contextlib
 import itertools
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ class Op:
 
     `found` is what an ok read or sign showed: {"tag": the tenant whose value it is, "live": whether it may sign}, or
     None for a read that found nothing. `version` is that of the credential that a sign used or a rotation put in use.
+    `client` is who asked, where that matters; `retry_after` is what a refusal said of when to come back, in seconds.
     """
 
     kind: Kind
@@ -34,6 +35,8 @@ class Op:
     outcome: Outcome = "info"
     found: dict[str, Any] | None = None
     version: int = 0
+    client: int = 0
+    retry_after: float | None = None
 
 
 @dataclass
@@ -125,15 +128,35 @@ def doubled(history: History) -> list[str]:
     ]
 
 
+def gaps(history: History) -> dict[int, float]:
+    """Return for each client the longest time in seconds without a success.
+
+    It begins to wait with its first operation; one that never came back is away until the end of the history.
+    """
+    over = max((op.ended for op in history.ops if op.ended < FOREVER), default=0.0)
+    found = {}
+    for client in sorted({op.client for op in history.ops}):
+        mine = [op for op in history.ops if op.client == client]
+        ends = sorted(op.ended for op in mine if op.outcome == "ok")
+        found[client] = max(after - before for before, after in itertools.pairwise([mine[0].invoked, *ends, over]))
+    return found
+
+
+def away(history: History, limit_s: float) -> list[str]:
+    """No client goes without a success for longer than `limit_s` seconds."""
+    long = {client: gap for client, gap in gaps(history).items() if gap > limit_s}
+    return [f"away: client {client} had no success for {gap:.1f} s" for client, gap in long.items()]
+
+
+def mute(history: History) -> list[str]:
+    """Every refusal says when to come back."""
+    refused = history.of("bind", "fail") + history.of("read", "fail") + history.of("sign", "fail")
+    return [f"mute: {op.kind} of client {op.client} was refused without a time" for op in refused if not op.retry_after]
+
+
 def figures(history: History) -> str:
     """Return how many operations of each kind ended how."""
     counts: dict[str, int] = defaultdict(int)
     for op in history.ops:
         counts[f"{op.kind} {op.outcome}"] += 1
     return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-
-
-def longest_gap(ops: Sequence[Op]) -> float:
-    """Return the longest time in seconds between the ends of two ok operations."""
-    ends = sorted(op.ended for op in ops if op.outcome == "ok")
-    return max((after - before for before, after in itertools.pairwise(ends)), default=0.0)

@@ -1,8 +1,10 @@
 """Each checker finds the fault that it is for, is content with a good history, and builds nothing on an unknown end."""
 
+from typing import Any
+
 import pytest
 
-from tests.history import History, Op
+from tests.history import History, Op, away, mute
 
 TAGGED = {"tag": "a", "live": True}
 GOOD = [
@@ -68,3 +70,38 @@ def test_a_revocation_nobody_knows_of_ends_a_life_but_fences_nothing() -> None:
         Op("bind", "a", "b2", "k1", 4, 5, "ok"),
     ]
     assert History(begun).check() == []
+
+
+def asked(client: int, *ends: float, **fields: Any) -> list[Op]:
+    """Return the operations of a client, each a second long."""
+    return [Op("sign", "a", "b1", "", end - 1, end, "ok", TAGGED, client=client, **fields) for end in ends]
+
+
+@pytest.mark.bar(51)
+@pytest.mark.parametrize(
+    ("planted", "who"),
+    [
+        (asked(2, 1, 5, 26, 30), 2),  # in the middle
+        (asked(2, 25, 30), 2),  # at the beginning: it asked at once and was refused
+        (asked(2, 1, 5), 2),  # to the end
+        ([Op("bind", "a", "b2", "k1", 0, 1, "fail", client=3)], 3),  # it never succeeded
+    ],
+)
+def test_a_client_that_is_refused_for_too_long_is_found_beside_one_that_is_not(planted: list[Op], who: int) -> None:
+    begun = [Op("sign", "a", "b1", "", 0, 1, "fail", client=2)]
+    others = [] if who == 2 else asked(2, 15, 30)
+    [line] = away(History([*begun, *asked(1, 1, 10, 20, 30), *planted, *others]), 20)
+    assert line.startswith(f"away: client {who} ")
+
+
+@pytest.mark.bar(51)
+def test_a_gap_within_the_limit_is_no_fault() -> None:
+    assert away(History([*asked(1, 1, 10, 30), *asked(2, 1, 21, 30)]), 20) == []
+    assert away(History([]), 20) == []
+
+
+@pytest.mark.bar(51)
+def test_a_refusal_that_names_no_time_is_found() -> None:
+    refused = [Op("bind", "a", "b1", "k1", 0, 1, "fail", retry_after=wait) for wait in (2.0, None, 0.0)]
+    assert len(mute(History(refused))) == 2
+    assert mute(History([Op("sign", "a", "b1", outcome="ok"), Op("read", "a", "b1", outcome="info")])) == []
