@@ -13,7 +13,14 @@ ABSENT = {
     "vault": {"fastapi", "uvicorn", "strongroom-gateway", "strongroom-verifier", "strongroom-simulator"},
     "verifier": {"hvac", "fastapi", "strongroom-gateway", "strongroom-vault"},
 }
+SERVERS = {"fastapi", "hvac", "aiohttp", "redis", "grpcio", "protobuf", "pydantic"}
 MODULES = ["gateway", "vault", "verifier", "simulator", "cli", "hvac", "fastapi"]
+LIBRARY = """
+import sys
+import strongroom_client
+ours = ("common", "strongroom", "gateway", "vault", "verifier", "simulator", "cli")
+print(sorted(name for name in sys.modules if name.split(".")[0] in ours))
+"""
 
 
 def uv(*arguments: str) -> str:
@@ -21,14 +28,19 @@ def uv(*arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
 
 
+def environment(folder: Path, lock: str, *members: str) -> tuple[str, set[str]]:
+    """Make an environment from a lock and members alone; return its interpreter and what is installed in it."""
+    python = str(folder / "env" / "bin" / "python")
+    uv("venv", "--quiet", "--python", sys.executable, str(folder / "env"))
+    uv("pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", lock)
+    uv("pip", "install", "--quiet", "--python", python, "--no-deps", *members)
+    return python, {each["name"] for each in json.loads(uv("pip", "list", "--python", python, "--format", "json"))}
+
+
 @pytest.mark.parametrize("service", ABSENT)
 def test_a_services_environment_holds_no_other_services_code(service: str, tmp_path: Path) -> None:
-    python = str(tmp_path / "env" / "bin" / "python")
-    uv("venv", "--quiet", "--python", sys.executable, str(tmp_path / "env"))
     lock = f"services/{service}/requirements.txt"
-    uv("pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", lock)
-    uv("pip", "install", "--quiet", "--python", python, "--no-deps", "libs/common", f"services/{service}")
-    installed = {each["name"] for each in json.loads(uv("pip", "list", "--python", python, "--format", "json"))}
+    python, installed = environment(tmp_path, lock, "libs/common", f"services/{service}")
     assert f"strongroom-{service}" in installed
     assert not installed & ABSENT[service]
     look = f"import importlib.util as u; print([m for m in {MODULES!r} if u.find_spec(m)])"
@@ -40,3 +52,22 @@ def test_a_services_environment_holds_no_other_services_code(service: str, tmp_p
     )
     assert "Traceback" not in started.stderr
     assert started.returncode in (0, 2)
+
+
+def test_the_client_library_needs_two_packages_and_nothing_else_of_ours(tmp_path: Path) -> None:
+    python, installed = environment(tmp_path, "libs/client/requirements.txt", "libs/client")
+    assert {"strongroom-client", "httpx", "cryptography"} <= installed
+    assert not installed & SERVERS
+    assert {name for name in installed if name.startswith("strongroom")} == {"strongroom-client"}
+    found = subprocess.run([python, "-c", LIBRARY], check=True, capture_output=True, text=True, cwd=tmp_path).stdout
+    assert found.strip() == "[]"
+
+
+def test_the_command_line_stands_on_the_client_library_as_its_image_has_it(tmp_path: Path) -> None:
+    members = ("libs/common", "libs/client", "libs/simulator", "libs/cli")
+    python, _ = environment(tmp_path, "libs/cli/requirements.txt", *members)
+    for command in ("bind", "bootstrap", "simulator"):
+        shown = subprocess.run(
+            [python, "-m", "cli", command, "--help"], capture_output=True, text=True, cwd=tmp_path, check=False
+        )
+        assert (shown.returncode, shown.stderr) == (0, ""), shown.stderr

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from cli.processes import clean_environment
-from cli.sealing import WrappingKey, hmac_secret, rsa_secret
+from strongroom_client import Credential
+from strongroom_client.credential import SealingKey
 
 from tests.integration.conftest import Driver, eventually
 
@@ -25,11 +26,9 @@ def sealed(driver: Driver, credential: dict[str, str]) -> dict[str, str]:
     """Return a credential with its secret sealed, as a customer's own program would send it."""
     with driver.client() as http:
         told = eventually(lambda: http.get("/v1/exchanges/bitget").json()["wrapping_key"])
-    wrapping = WrappingKey(told["public_key"])
-    plain, key_type = credential["secret_key"], credential.get("key_type", "hmac")
-    secret = hmac_secret(plain) if key_type == "hmac" else rsa_secret(plain.encode())
-    kept = {name: value for name, value in credential.items() if name in ("api_key", "passphrase", "key_type")}
-    return {**kept, "wrapped_secret": wrapping.seal(secret), "wrapping_key_fingerprint": wrapping.fingerprint}
+    parts = {name: credential[name] for name in ("api_key", "secret_key", "passphrase")}
+    key_type: Any = credential.get("key_type", "hmac")
+    return Credential(**parts, key_type=key_type).sealed(SealingKey(told["public_key"])).document()
 
 
 def test_a_sealed_key_is_connected_by_its_verification(driver: Driver) -> None:

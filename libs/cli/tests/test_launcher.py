@@ -126,8 +126,8 @@ def test_a_revoked_sample_is_bound_anew(running: dict[str, Any]) -> None:
         assert bound["status"] == "connected"
         client.delete(f"/v1/bindings/{bound['id']}").raise_for_status()
     anew = SampleClient(running["gateway_url"], token, Screen()).connect(running["sample_keys"][0])
-    assert anew["status"] == "connected"
-    assert anew["id"] != bound["id"]
+    assert anew.status == "connected"
+    assert anew.id != bound["id"]
 
 
 def test_a_key_that_was_bound_by_hand_is_found(running: dict[str, Any]) -> None:
@@ -136,7 +136,7 @@ def test_a_key_that_was_bound_by_hand_is_found(running: dict[str, Any]) -> None:
     body = {"exchange": "bitget", "label": "mine", "subject": "me", "scopes": ["spot"], "credential": credential}
     headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "by-hand"}
     bound = httpx.post(f"{running['gateway_url']}/v1/bindings", json=body, headers=headers).raise_for_status().json()
-    assert SampleClient(running["gateway_url"], token, Screen()).connect(key)["id"] == bound["id"]
+    assert SampleClient(running["gateway_url"], token, Screen()).connect(key).id == bound["id"]
 
 
 def test_a_refused_key_is_shown_with_its_reason_and_remedy(
@@ -146,10 +146,10 @@ def test_a_refused_key_is_shown_with_its_reason_and_remedy(
     screen = Screen()
     seen = SampleClient(running["gateway_url"], running["tenants"][1]["token"], screen).connect(wrong)
     screen.details(seen)
-    assert (seen["status"], seen["reason"]) == ("rejected", "invalid_api_key")
+    assert (seen.status, seen.reason) == ("rejected", "invalid_api_key")
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines[:2]] == ["pending", "rejected"]
-    assert any(seen["findings"][0]["remedy"] in line for line in lines)
+    assert any(seen.findings[0].remedy in line for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from cli import audit
-from cli.bind import bind
+from cli.bind import bind, rotate
 from cli.processes import LaunchError
 from cli.screen import Screen
 from cli.settings import LaunchSettings
@@ -28,6 +28,7 @@ app = typer.Typer(
     help="Strongroom on one machine, and binding keys anywhere.",
 )
 app.command()(bind)
+app.command()(rotate)
 policy = typer.Typer(no_args_is_help=True, help="What may be signed.")
 app.add_typer(policy, name="policy")
 app.add_typer(audit.app, name="audit")
@@ -157,7 +158,7 @@ def _bind_sample(stack: "Stack", screen: Screen) -> bool:
     client = SampleClient(stack.description["gateway_url"], stack.description["tenants"][0]["token"], screen)
     binding = client.connect(stack.description["sample_keys"][0])
     screen.details(binding)
-    return bool(binding["status"] == "connected" and not binding.get("stale"))
+    return binding.status == "connected" and not binding.stale
 
 
 @contextmanager

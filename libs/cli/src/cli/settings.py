@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from cli.processes import LaunchError
 
 NAMES = {"STRONGROOM_HOME", "STRONGROOM_PORT", "STRONGROOM_BITGET_URL", "STRONGROOM_EGRESS_IPS", "STRONGROOM_LOG_LEVEL"}
+# Where commands find a gateway (see `room`): they say nothing of the stack, and may stand beside its own.
+OTHERS = {"STRONGROOM_URL", "STRONGROOM_TOKEN_FILE", "STRONGROOM_CA_FILE", "STRONGROOM_TENANT"}
 SIMULATED_EGRESS = "127.0.0.1"  # where the simulator sees our requests come from
 
 
@@ -26,7 +28,7 @@ class LaunchSettings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Read the five variables; raises LaunchError naming one that is unknown or wrong."""
-        unknown = sorted(name for name in environment if name.startswith("STRONGROOM_") and name not in NAMES)
+        unknown = sorted(name for name in environment if name.startswith("STRONGROOM_") and name not in NAMES | OTHERS)
         if unknown:
             raise LaunchError(f"Unknown setting {unknown[0]}; the launcher knows {', '.join(sorted(NAMES))}.")
         bitget_url = environment.get("STRONGROOM_BITGET_URL") or None

@@ -18,9 +18,10 @@ from strongroom_client.errors import (
 )
 from strongroom_client.events import Reset
 from strongroom_client.execution import Answer
+from strongroom_client.resources import Binding, StatusEvent
 
 __all__ = [
-    "Answer", "ApiError", "AsyncStrongroom", "Conflict", "Credential", "Forbidden", "InvalidRequest", "NotFound",
-    "OutcomeUnknown", "PolicyRefused", "Reset", "SealedCredential", "Strongroom", "StrongroomError", "Throttled",
-    "Unauthenticated", "Unavailable", "UnusableCredentialError",
+    "Answer", "ApiError", "AsyncStrongroom", "Binding", "Conflict", "Credential", "Forbidden", "InvalidRequest",
+    "NotFound", "OutcomeUnknown", "PolicyRefused", "Reset", "SealedCredential", "StatusEvent", "Strongroom",
+    "StrongroomError", "Throttled", "Unauthenticated", "Unavailable", "UnusableCredentialError",
 ]  # fmt: skip

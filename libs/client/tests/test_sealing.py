@@ -1,4 +1,4 @@
-"""What the command line seals is what a real server's Transit engine opens, and signs with."""
+"""What the client library seals is what a real server's Transit engine opens, and signs with."""
 
 import base64
 import secrets
@@ -7,8 +7,6 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from cli.openbao import OpenBao
-from cli.processes import LaunchError
-from cli.sealing import WrappingKey, hmac_secret, rsa_secret
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -19,6 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from strongroom_client import UnusableCredentialError
+from strongroom_client.credential import SealingKey, hmac_secret, rsa_secret
 
 SECRET = "5f4dcc3b5aa765d61d8327deb882cf99aabbccddeeff00112233445566778899"
 MESSAGE = "1659927638003GET/api/v2/spot/account/info"
@@ -36,8 +36,8 @@ def transit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def wrapping(transit: httpx.Client) -> WrappingKey:
-    return WrappingKey(transit.get("transit/wrapping_key").json()["data"]["public_key"])
+def wrapping(transit: httpx.Client) -> SealingKey:
+    return SealingKey(transit.get("transit/wrapping_key").json()["data"]["public_key"])
 
 
 def imported(transit: httpx.Client, kind: str, ciphertext: str) -> str:
@@ -49,7 +49,7 @@ def imported(transit: httpx.Client, kind: str, ciphertext: str) -> str:
 
 
 def test_transit_signs_with_a_sealed_secret_as_openssl_does_with_the_plain_one(
-    transit: httpx.Client, wrapping: WrappingKey
+    transit: httpx.Client, wrapping: SealingKey
 ) -> None:
     name = imported(transit, "hmac", wrapping.seal(hmac_secret(f" {SECRET}\n")))
     asked = {"input": base64.b64encode(MESSAGE.encode()).decode()}
@@ -58,7 +58,7 @@ def test_transit_signs_with_a_sealed_secret_as_openssl_does_with_the_plain_one(
 
 
 @pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
-def test_transit_signs_with_a_sealed_rsa_key(transit: httpx.Client, wrapping: WrappingKey, form: PrivateFormat) -> None:
+def test_transit_signs_with_a_sealed_rsa_key(transit: httpx.Client, wrapping: SealingKey, form: PrivateFormat) -> None:
     key = rsa.generate_private_key(65537, 2048)
     sealed = wrapping.seal(rsa_secret(key.private_bytes(Encoding.PEM, form, NoEncryption())))
     name = imported(transit, "rsa-2048", sealed)
@@ -67,13 +67,13 @@ def test_transit_signs_with_a_sealed_rsa_key(transit: httpx.Client, wrapping: Wr
     key.public_key().verify(base64.b64decode(made.split(":")[2]), MESSAGE.encode(), PKCS1v15(), SHA256())
 
 
-def test_each_sealing_is_another_one(wrapping: WrappingKey) -> None:
+def test_each_sealing_is_another_one(wrapping: SealingKey) -> None:
     assert wrapping.seal(SECRET.encode()) != wrapping.seal(SECRET.encode())
 
 
 @pytest.mark.parametrize("pasted", ["x" * 31, "x" * 513, "x" * 40 + " x", "x" * 40 + "\u200b", "", "x" * 40 + "\nx"])
 def test_what_is_no_secret_is_refused_without_being_repeated(pasted: str) -> None:
-    with pytest.raises(LaunchError) as told:
+    with pytest.raises(UnusableCredentialError) as told:
         hmac_secret(pasted)
     assert "xxx" not in str(told.value)
 
@@ -86,14 +86,14 @@ def test_what_is_no_rsa_key_is_refused_with_a_remedy() -> None:
     wrong.append(other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     wrong.append(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     for pem in wrong:
-        with pytest.raises(LaunchError, match="private key"):
+        with pytest.raises(UnusableCredentialError, match="private key"):
             rsa_secret(pem)
-    with pytest.raises(LaunchError, match="decrypt it first"):
+    with pytest.raises(UnusableCredentialError, match="decrypt it first"):
         rsa_secret(locked)
 
 
 def test_only_an_rsa_key_of_4096_bits_is_a_wrapping_key() -> None:
     small = rsa.generate_private_key(65537, 2048).public_key()
     for pem in ("", "nothing", small.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()):
-        with pytest.raises(LaunchError, match="wrapping key"):
-            WrappingKey(pem)
+        with pytest.raises(UnusableCredentialError, match="wrapping key"):
+            SealingKey(pem)
