@@ -1,6 +1,7 @@
 """Signatures that are wanted at the same time share requests and reads, and nothing of that outlives a key."""
 
 import asyncio
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,9 +11,13 @@ from strongroom.types.v1 import binding_pb2 as types
 from strongroom.types.v1.request_pb2 import ExchangeRequest
 from strongroom.vault.v1.binding_store_pb2 import UpdateRequest
 from strongroom.vault.v1.signer_pb2 import PURPOSE_EXECUTE, SignRequest
+from vault import purposes
 from vault.actor import Actor
 from vault.asked import Asked
-from vault.gathering import FRESH_S, Gathering, Recent
+from vault.gathering import FRESH_S, KEPT, Gathering, Recent
+from vault.hashicorp.kv import KeyValue
+from vault.hashicorp.login import signer_role
+from vault.signer import CREDENTIAL_S, Signer
 from vault.store import Signature
 
 FILLS = ExchangeRequest(method="GET", path="/api/v2/spot/trade/fills")
@@ -119,6 +124,58 @@ async def test_scopes_that_were_taken_away_are_missed_as_soon_as_what_was_read_i
     clock.ahead += FRESH_S + 0.001
     with pytest.raises(PolicyRefused):
         await parts.signer.sign(actor, request(bound.id, FUTURES_ORDER))
+
+
+class Counted:
+    """The tenant's documents, and which of them were read."""
+
+    def __init__(self, documents: Any) -> None:
+        self._documents = documents
+        self.read_of: list[str] = []
+
+    async def read(self, tenant: str, collection: Any, name: str) -> Any:
+        self.read_of.append(collection)
+        return await self._documents.read(tenant, collection, name)
+
+
+async def test_a_credential_is_read_once_a_minute_and_its_record_for_each_signature(
+    parts: Any, actor: Actor, bound: Any, clock: Any
+) -> None:
+    counted = Counted(KeyValue(parts.http, signer_role))
+    signer = Signer(
+        counted,  # type: ignore[arg-type]
+        parts.keys,
+        parts.audit,
+        purposes.load(),
+        freezer=parts.freezer,
+        clock=clock,
+    )
+    for _ in range(3):
+        await signer.sign(actor, request(bound.id))
+        clock.ahead += FRESH_S + 0.001
+    assert sorted(counted.read_of) == ["bindings"] * 3 + ["credentials"]
+    clock.ahead += CREDENTIAL_S
+    await signer.sign(actor, request(bound.id))
+    assert counted.read_of.count("credentials") == 2
+
+
+async def test_what_was_kept_longest_goes_when_there_is_too_much_or_when_it_is_old(clock: Any) -> None:
+    recent: Recent[int] = Recent(clock, 60)
+    numbers = itertools.count()
+
+    async def read() -> int:
+        return next(numbers)
+
+    async def get(name: str) -> int:
+        return await recent.get(("tenant", name), read)
+
+    for name in range(KEPT):
+        await get(str(name))
+    assert (await get("0"), await get("new"), await get("1")) == (0, KEPT, 1)
+    assert await get("0") == KEPT + 1
+    clock.ahead += 61
+    await get("later")
+    assert recent.kept == 1
 
 
 async def test_what_is_read_at_once_is_read_once_and_what_failed_is_read_again(clock: Any) -> None:

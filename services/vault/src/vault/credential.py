@@ -25,10 +25,9 @@ def entries(data: Mapping[str, Any] | None) -> dict[str, Entry]:
     return dict((data or {}).get("versions", {"1": data} if data else {}))
 
 
-def covered(data: Mapping[str, Any] | None, version: int) -> tuple[Secret, Secret] | None:
-    """Return (API key, passphrase) of one version; None when the document lacks it."""
-    found = entries(data).get(str(version))
-    return (Secret(found["api_key"]), Secret(found["passphrase"])) if found else None
+def covered(data: Mapping[str, Any] | None) -> dict[int, tuple[Secret, Secret]]:
+    """Return (API key, passphrase) of each version that a document has."""
+    return {int(name): (Secret(one["api_key"]), Secret(one["passphrase"])) for name, one in entries(data).items()}
 
 
 def info_of(asked: Asked, version: int, now: Timestamp) -> CredentialInfo:

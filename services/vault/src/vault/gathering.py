@@ -21,17 +21,18 @@ Key = tuple[str, str, int, int]
 
 
 class Recent(Generic[T]):
-    """What was read for a name within the last FRESH_S seconds; who comes while it is read waits for the same."""
+    """What was read for a name within the last `fresh_s` seconds; who comes while it is read waits for the same."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, fresh_s: float = FRESH_S) -> None:
         self._clock = clock
+        self._fresh_s = fresh_s
         self._kept: dict[tuple[str, str], tuple[float, asyncio.Task[T]]] = {}
 
     async def get(self, name: tuple[str, str], read: Callable[[], Awaitable[T]]) -> T:
-        """Return what `read` gave, at most FRESH_S seconds after it was begun; a failure is for all who waited."""
+        """Return what `read` gave, at most `fresh_s` seconds after it was begun; a failure is for all who waited."""
         now = self._clock.monotonic()
         begun, found = self._kept.get(name, (now, None))
-        if found is None or now - begun > FRESH_S:
+        if found is None or now - begun > self._fresh_s:
             # In a context of its own: neither the first caller's deadline nor its going away is that of the others.
             found = asyncio.create_task(_awaited(read), context=Context())
             found.add_done_callback(_over)
@@ -43,13 +44,23 @@ class Recent(Generic[T]):
                 del self._kept[name]
             raise
 
+    @property
+    def kept(self) -> int:
+        """How many names are kept."""
+        return len(self._kept)
+
     def forget(self, name: tuple[str, str]) -> None:
         """Read anew next time."""
         self._kept.pop(name, None)
 
     def _keep(self, name: tuple[str, str], now: float, found: asyncio.Task[T]) -> None:
-        if len(self._kept) >= KEPT:
-            self._kept = {key: one for key, one in self._kept.items() if now - one[0] <= FRESH_S}
+        """Keep one more, the latest last; let go of what is old, and of the oldest when there are too many."""
+        self.forget(name)
+        while self._kept:
+            oldest, (begun, _) = next(iter(self._kept.items()))
+            if len(self._kept) < KEPT and now - begun <= self._fresh_s:
+                break
+            del self._kept[oldest]
         self._kept[name] = now, found
 
 

@@ -41,6 +41,8 @@ CLOCK_LIMIT_MS: Final = 24 * 3600 * 1000  # a clock further off is to be repaire
 BATCH: Final = range(1, 9)
 LOGIN_TEXT: Final = "GET/user/verify"  # as the exchange asks for; its time is in seconds
 LOCALE: Final = "en-US"  # keeps the exchange's error texts stable
+# API key and passphrase of a version never change, and are of use only with a signature of that version.
+CREDENTIAL_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Signer:
         self._records = Records(documents)
         self._keys = Gathering(keys)
         self._recent: Recent[Usable] = Recent(clock)
+        self._credentials: Recent[dict[int, tuple[Secret, Secret]]] = Recent(clock, CREDENTIAL_S)
         self._audit = audit
         self._rules = rules
         self._clock = clock
@@ -157,17 +160,30 @@ class Signer:
 
     async def _usable(self, actor: Actor, binding: str, staged: int) -> Usable:
         """Return what a live binding signs with: its version in use or, for a worker, the staged one. Reads freezes."""
-        head, document, _ = await asyncio.gather(
+        head, credentials, _ = await asyncio.gather(
             self._records.head(actor.tenant, binding),
-            self._documents.read(actor.tenant, "credentials", binding),
+            self._covered(actor.tenant, binding),
             self._freezer.active(),
         )
         if head.revoked:
+            self._credentials.forget((actor.tenant, binding))
             raise BindingRevoked()
         if staged and (actor.service != WORKER or staged != head.staged_version):
             raise Aborted("version_not_staged", "This version is not being verified.")
         version = staged or head.credential_version
-        return Usable(head, version, covered(document.data if document else None, version))
+        if version not in credentials:  # a newer one than was read
+            self._credentials.forget((actor.tenant, binding))
+            credentials = await self._covered(actor.tenant, binding)
+        return Usable(head, version, credentials.get(version))
+
+    async def _covered(self, tenant: str, binding: str) -> dict[int, tuple[Secret, Secret]]:
+        """Return the credential document's versions, as they were at most CREDENTIAL_S ago."""
+
+        async def read() -> dict[int, tuple[Secret, Secret]]:
+            document = await self._documents.read(tenant, "credentials", binding)
+            return covered(document.data if document else None)
+
+        return await self._credentials.get((tenant, binding), read)
 
     async def _signatures(
         self, actor: Actor, binding: str, staged: int, usable: Usable, messages: Sequence[bytes]
