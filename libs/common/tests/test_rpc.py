@@ -47,21 +47,21 @@ def identity(leaf: Leaf, ca_file: Path | None = None) -> Identity:
     return Identity(leaf.cert_file, leaf.key_file, ca_file or leaf.ca_file)
 
 
+def built(authority: Authority, tmp_path: Path, store: Store) -> tuple[grpc.aio.Server, int]:
+    """Return a server with a `store`, which is not started, and its port."""
+    register = lambda it: rpc.add_BindingStoreServicer_to_server(store, it)  # noqa: E731
+    who = identity(authority.issue("vault", tmp_path))
+    made = server.build("127.0.0.1:0", who, CALLERS, "strongroom.internal", [(SERVICE, register)])
+    # grpc.aio tells the chosen port only when asked for it, so a second secure port of the same server is used.
+    return made, made.add_secure_port("127.0.0.1:0", who.server())
+
+
 @pytest.fixture
 async def port(authority: Authority, tmp_path: Path) -> AsyncIterator[int]:
-    register = lambda it: rpc.add_BindingStoreServicer_to_server(Store(), it)  # noqa: E731
-    built = server.build(
-        "127.0.0.1:0",
-        identity(authority.issue("vault", tmp_path)),
-        CALLERS,
-        "strongroom.internal",
-        [(SERVICE, register)],
-    )
-    # grpc.aio tells the chosen port only when asked for it, so a second secure port of the same server is used.
-    number = built.add_secure_port("127.0.0.1:0", identity(authority.issue("vault", tmp_path)).server())
-    await built.start()
+    made, number = built(authority, tmp_path, Store())
+    await made.start()
     yield number
-    await built.stop(0)
+    await made.stop(0)
 
 
 async def describe(port: int, who: Identity, wanted: str, *, server_name: str = "vault") -> pb.DescribeResponse:
@@ -106,6 +106,44 @@ async def test_the_request_id_and_the_peer_travel(port: int, authority: Authorit
     answer = await describe(port, identity(authority.issue("gateway", tmp_path)), "context")
     context.current.reset(token)
     assert (answer.binding.id, answer.binding.label) == ("request-0001", "gateway")
+
+
+class Counting(Store):
+    """Counts its calls."""
+
+    calls = 0
+
+    async def Describe(self, request, context):
+        self.calls += 1
+        return pb.DescribeResponse()
+
+
+async def test_calls_go_to_every_address_in_turn_and_to_the_others_when_one_is_gone(
+    authority: Authority, tmp_path: Path
+) -> None:
+    stores = [Counting() for _ in range(3)]
+    servers, ports = zip(*(built(authority, tmp_path, store) for store in stores), strict=True)
+    for one in servers:
+        await one.start()
+    target = "ipv4:" + ",".join(f"127.0.0.1:{number}" for number in ports)
+    async with client.channel(target, "vault", identity(authority.issue("gateway", tmp_path))) as channel:
+        stub = rpc.BindingStoreStub(channel)
+
+        async def call() -> None:
+            await client.call(stub.Describe, pb.DescribeRequest(), timeout_s=5, wait=True)
+
+        async with asyncio.timeout(20):
+            while not all(store.calls for store in stores):
+                await call()
+        await servers[0].stop(None)
+        for store in stores:
+            store.calls = 0
+        for _ in range(20):
+            await call()
+    assert stores[0].calls == 0
+    assert min(stores[1].calls, stores[2].calls) > 5
+    for one in servers[1:]:
+        await one.stop(0)
 
 
 async def test_a_call_without_a_deadline_is_refused(port: int, authority: Authority, tmp_path: Path) -> None:

@@ -20,11 +20,13 @@ OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.enable_retries", 0),
     ("grpc.service_config_disable_resolution", 1),
+    # A name with several addresses is a service with several processes: calls go to those that answer, in turn.
+    ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
 )
 
 
 def channel(target: str, server: str, identity: Identity) -> grpc.aio.Channel:
-    """Return a channel to the service named `server`; its certificate must carry that name.
+    """Return a channel to the service named `server`, at one address or several; its certificate must carry that name.
 
     It shows the certificate that is in its files, also when they were replaced meanwhile; raises OSError for none.
     """
