@@ -351,6 +351,7 @@ class TenantRules:
     denied_capabilities: tuple[str, ...]
     denied_calls: tuple[str, ...]
     symbols: tuple[str, ...]
+    max_order_notional: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from gateway.schemas import Request, printable
 
 Name = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(printable)]
 Texts = list[Annotated[str, Field(max_length=256)]]
+Notional = Annotated[str, Field(max_length=27)]
 Number = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
@@ -31,6 +32,9 @@ class RulesRequest(Request):
         default_factory=list, max_length=256, description="Calls that are never signed, each as METHOD PATH."
     )
     symbols: Texts = Field(default_factory=list, max_length=256, description="What may be traded; empty: every symbol.")
+    max_order_notional: Annotated[
+        Notional, Field(description="What an order may be worth at most, in USDT; empty: whatever it is.")
+    ] = ""
 
 
 class QuotasRequest(Request):
@@ -64,6 +68,7 @@ class TenantRules(BaseModel):
     denied_capabilities: list[str]
     denied_calls: list[str]
     symbols: list[str]
+    max_order_notional: str = Field(description="In USDT; empty: no cap.")
 
 
 class TenantQuotas(BaseModel):

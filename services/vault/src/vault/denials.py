@@ -1,6 +1,8 @@
-"""Own what a tenant denies its own services beyond the table of calls: capabilities, calls, and symbols not on a list.
+"""Own what a tenant denies its own services beyond the table of calls: capabilities, calls, symbols that are not on a
+list, and orders that are worth more than it lets them be.
 
-It only ever takes away. Reads are free of symbols, and so is what only cancels: it lowers what is at stake. Pure.
+It only ever takes away. Reads are free of symbols and caps, and so is what only cancels: it lowers what is at stake.
+Pure.
 """
 
 import re
@@ -10,27 +12,33 @@ from typing import Any, Final
 
 from common import strict_json
 
+from vault import worth
 from vault.canonical import Canonical, refuse
 from vault.trading import BY_BODY, BY_PATH
 
 MOST: Final = 256  # of each list
 CAPABILITIES: Final = BY_PATH.keys() | BY_BODY
 MOVES_NOTHING: Final = frozenset(["read", "public"])
+SETTINGS: Final = "futures_settings"  # they have a symbol, and are worth nothing
 CALL: Final = re.compile(r"(GET|POST) /api/v[0-9]+(/[A-Za-z0-9-]+)+")
 SYMBOL: Final = re.compile(r"[A-Z0-9]{1,32}")
+CAP: Final = re.compile(r"(0|[1-9][0-9]{0,17})(\.[0-9]{1,8})?")
 
 
 @dataclass(frozen=True, slots=True)
 class Denials:
-    """Capabilities and calls (`METHOD PATH`) that are never signed, and the symbols that may be traded (none: all)."""
+    """Capabilities and calls (`METHOD PATH`) that are never signed, the symbols that may be traded (none: all), and
+    what an order may be worth at most, in USDT (empty: whatever it is)."""
 
     denied_capabilities: tuple[str, ...] = ()
     denied_calls: tuple[str, ...] = ()
     symbols: tuple[str, ...] = ()
+    max_order_notional: str = ""
 
-    def document(self) -> dict[str, list[str]]:
-        """Return what the registry keeps: the lists that hold something."""
-        return {name: list(value) for name, value in asdict(self).items() if value}
+    def document(self) -> dict[str, Any]:
+        """Return what the registry keeps: the parts that say something."""
+        said = ((name, value) for name, value in asdict(self).items() if value)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in said}
 
     def check(self, request: Canonical, rule: str, *, cancels: bool) -> None:
         """Raise PolicyRefused when the tenant denies `request`, which the table allows by the capability `rule`."""
@@ -38,6 +46,8 @@ class Denials:
             raise refuse("tenant_denied")
         if self.symbols and rule not in MOVES_NOTHING and not cancels:
             self._check_symbols(request.body)
+        if self.max_order_notional and rule not in MOVES_NOTHING and rule != SETTINGS:
+            self._check_worth(request)
 
     def check_login(self) -> None:
         """Raise PolicyRefused for a private socket, on which nobody looks at orders, where anything is denied."""
@@ -50,6 +60,10 @@ class Denials:
         named = [symbol for element in elements for symbol in _symbols(element)]
         if not all(isinstance(one, str) and one.isascii() and one.upper() in self.symbols for one in named):
             raise refuse("tenant_symbol")
+
+    def _check_worth(self, request: Canonical) -> None:
+        if max(worth.worths(request), default=0) > worth.units(self.max_order_notional):
+            raise refuse("tenant_order_notional")
 
 
 NONE: Final = Denials()
@@ -68,7 +82,7 @@ def denials_of(value: dict[str, Any]) -> Denials:
     symbols = _texts(value, "symbols")
     if not all(map(SYMBOL.fullmatch, symbols)):
         raise ValueError("symbols are written as the exchange does, BTCUSDT")
-    return Denials(capabilities, calls, symbols)
+    return Denials(capabilities, calls, symbols, _cap(value, "max_order_notional"))
 
 
 def _texts(value: dict[str, Any], name: str) -> tuple[str, ...]:
@@ -76,6 +90,13 @@ def _texts(value: dict[str, Any], name: str) -> tuple[str, ...]:
     if not isinstance(given, list) or len(given) > MOST or not all(isinstance(one, str) for one in given):
         raise ValueError(f"{name} is a list of at most {MOST} texts")
     return tuple(sorted(set(given)))
+
+
+def _cap(value: dict[str, Any], name: str) -> str:
+    given = value.get(name, "")
+    if given != "" and not (isinstance(given, str) and CAP.fullmatch(given) and given.strip("0.")):
+        raise ValueError(f"{name} is an amount of USDT above 0, written as a text: 1000 or 1000.50")
+    return str(given)
 
 
 def _symbols(element: dict[str, Any]) -> Iterator[Any]:

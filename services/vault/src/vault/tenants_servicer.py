@@ -95,7 +95,8 @@ def _name(value: str) -> str:
 
 def _rules(asked: TenantRules) -> Rules:
     try:
-        denied = {name: list(getattr(asked, name)) for name in NAMES}
+        parts = {name: getattr(asked, name) for name in NAMES}
+        denied = {name: part if isinstance(part, str) else list(part) for name, part in parts.items()}
         rules = rules_of({"errors": list(asked.errors), "rotation_days": asked.rotation_days, **denied})
     except ValueError as error:
         raise _wrong("rules", f"{error}.") from None
