@@ -93,6 +93,8 @@ SAFE = {
         ({"redis_url": "rediss://redis:6379?SSL_CERT_REQS=Optional"}, "redis_url: SSL_CERT_REQS switches"),
         ({"redis_url": "rediss://redis:6379?ssl_check_hostname=False"}, "redis_url: ssl_check_hostname switches"),
         ({"bitget_url": "http://api.bitget.com"}, "bitget_url: TLS is off"),
+        ({"console_url": "http://127.0.0.1:8080"}, "console_url: TLS is off"),
+        ({"console_local_file": "/console.json"}, "console_local_file: signs people in"),
     ],
 )
 def test_production_refuses_each_unsafe_setting_by_name(change, named) -> None:
@@ -103,6 +105,7 @@ def test_production_refuses_each_unsafe_setting_by_name(change, named) -> None:
 def test_production_takes_settings_that_are_safe_or_not_there() -> None:
     assert profile.faults(SAFE) == []
     assert profile.faults({"listen": "0.0.0.0:1"}) == []
+    assert profile.faults({**SAFE, "console_url": "https://keys.example.com", "console_local_file": None}) == []
     assert profile.faults({**SAFE, "redis_url": "unix:///run/redis.sock"}) == []
 
 

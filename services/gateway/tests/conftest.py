@@ -81,11 +81,12 @@ class Background:
 class Served:
     """A running gateway: `url` and `ops_url`, `port` for raw sockets."""
 
-    def __init__(self, background: Background, settings: GatewaySettings) -> None:
+    def __init__(self, background: Background, values: dict[str, str], *, console: bool) -> None:
         self._background = background
         public, private = listen("127.0.0.1:0"), listen("127.0.0.1:0")
         self.port = public.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
+        settings = GatewaySettings.model_validate({**values, "console_url": self.url} if console else values)
         self.ops_url = f"http://127.0.0.1:{private.getsockname()[1]}"
         background.run(self._start(settings, public, private))
         until(lambda: httpx.get(f"{self.ops_url}/readyz").status_code == 200)
@@ -258,8 +259,8 @@ def serve(background: Background, settings: dict[str, Any]) -> Iterator[Callable
     """Start further gateways with changed settings."""
     running: list[Served] = []
 
-    def start(**changes: str) -> Served:
-        running.append(Served(background, GatewaySettings.model_validate({**settings, **changes})))
+    def start(*, console: bool = False, **changes: str) -> Served:
+        running.append(Served(background, {**settings, **changes}, console=console))
         return running[-1]
 
     yield start

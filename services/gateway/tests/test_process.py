@@ -72,6 +72,8 @@ def test_check_prints_the_settings_without_the_password(environment, valkey):
         ({"STRONGROOM_EGRESS_IPS": "203.0.113.7,canary"}, "STRONGROOM_EGRESS_IPS"),
         ({"STRONGROOM_JWKS_FILE": "/nowhere/jwks.json"}, "STRONGROOM_JWKS_FILE"),
         ({"STRONGROOM_STREAMS_PER_TENANT": "0"}, "STRONGROOM_STREAMS_PER_TENANT"),
+        ({"STRONGROOM_CONSOLE_URL": "http://keys.example.com"}, "STRONGROOM_CONSOLE_URL"),
+        ({"STRONGROOM_CONSOLE_URL": "https://keys.example.com/console"}, "STRONGROOM_CONSOLE_URL"),
     ],
 )
 def test_bad_settings_end_the_process_with_one_line(environment, change, named):

@@ -141,7 +141,8 @@ def _launch(settings: LaunchSettings, screen: Screen, *, stay: bool) -> int:
 
 def _watch(stack: "Stack", screen: Screen) -> NoReturn:
     """Keep everything running until somebody asks us to end."""
-    screen.line(f"REST  {stack.description['gateway_url']}/v1")
+    screen.line(f"REST     {stack.description['gateway_url']}/v1")
+    screen.line(f"Console  {stack.description['console_url']}")
     screen.line(f"Everything else is in {stack.file}. Ctrl-C stops it all.")
     while True:
         stack.revive()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from cli.console import ConsoleSignIn
 from cli.identities import Identities
 from cli.processes import Child, LaunchError, clean_environment, free_port, listens
 from cli.servers import RedisServer
@@ -25,6 +26,7 @@ class Plan:
     settings: LaunchSettings
     home: Path
     identities: Identities
+    console: ConsoleSignIn
     vault_url: str
     redis: RedisServer
     bitget_url: str
@@ -83,6 +85,8 @@ def gateway(plan: Plan) -> Gateway:
         "VERIFIER_TARGET": plan.verifier_target,
         **_redis(plan),
         "EGRESS_IPS": plan.settings.egress_ips,
+        "CONSOLE_URL": plan.gateway_url,
+        "CONSOLE_LOCAL_FILE": str(plan.console.file),
     }
     return Gateway("gateway", plan, ["gateway"], "gateway", own)
 

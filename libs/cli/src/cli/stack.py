@@ -17,6 +17,7 @@ from typing import Any, Self
 import yaml
 
 from cli import services
+from cli.console import ConsoleSignIn
 from cli.files import private_folder, write_private
 from cli.identities import Identities
 from cli.openbao import OpenBao
@@ -138,10 +139,12 @@ class Stack:
         self._wait("services", vault, *others, *(child for child in self.children if child.name == "simulator"))
 
     def _plan(self, bao: VaultServer, valkey: RedisServer, simulator: services.Simulator | None) -> services.Plan:
+        identities = Identities.ensure(self.home)
         return services.Plan(
             settings=self.settings,
             home=self.home,
-            identities=Identities.ensure(self.home),
+            identities=identities,
+            console=ConsoleSignIn.write(self.home, identities),
             vault_url=bao.url,
             redis=valkey,
             bitget_url=simulator.url if simulator else str(self.settings.bitget_url),
@@ -164,6 +167,7 @@ class Stack:
         client = plan.identities.leaves["client"]
         self._description = {
             "gateway_url": plan.gateway_url,
+            "console_url": plan.console.link(plan.gateway_url),
             "verifier_target": plan.verifier_target,
             "vault_target": plan.vault_target,
             "ca_file": str(client.ca_file),

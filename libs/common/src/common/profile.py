@@ -22,6 +22,10 @@ def faults(settings: dict[str, Any]) -> list[str]:
     found += [f"redis_url: {name} switches verification off" for name in _unverified(redis)]
     if bitget and not bitget.startswith("https://"):
         found.append("bitget_url: TLS is off: must begin with https://")
+    if str(settings.get("console_url") or "https:").startswith("http:"):
+        found.append("console_url: TLS is off: must begin with https://")
+    if settings.get("console_local_file"):
+        found.append("console_local_file: signs people in without asking who they are")
     return found
 
 

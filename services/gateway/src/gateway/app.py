@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from gateway import problems, requests
+from gateway.console import routes as console
 from gateway.problems import Problem
 from gateway.routes import audit, bindings, changes, events, exchanges, incidents, tenants, using
 from gateway.services import Services
@@ -20,7 +21,8 @@ ROUTERS: Final = (audit, bindings, changes, events, exchanges, incidents, tenant
 
 
 def build(services: Services | None = None) -> FastAPI:
-    """Return the app; without services it can only be described."""
+    """Return the app; without services it can only be described. The console is there if an address is set for it."""
+    parts = (*ROUTERS, console) if services is not None and services.console is not None else ROUTERS
     app = FastAPI(
         title="Strongroom",
         docs_url=None,
@@ -28,7 +30,7 @@ def build(services: Services | None = None) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
-        routes=[route for part in ROUTERS for route in part.router.routes],
+        routes=[route for part in parts for route in part.router.routes],
     )
     app.state.services = services
     app.add_exception_handler(Problem, _problem)

@@ -12,6 +12,7 @@ from common.errors import Unauthenticated
 from common.tokens import Caller
 from starlette.requests import Request
 
+from gateway.console import session as page
 from gateway.services import of
 
 ADMIN: Final = "admin"
@@ -33,7 +34,10 @@ def session(scope: str, *, counted: bool = True) -> Callable[[Request], Awaitabl
     """
 
     async def admitted(request: Request) -> Session:
-        return await admit(request, scope, request.headers.get("authorization"), counted=counted)
+        value = request.headers.get("authorization")
+        if value is None and (console := of(request).console) is not None:
+            value = page.bearer(request, console.origin, scope)
+        return await admit(request, scope, value, counted=counted)
 
     return admitted
 

@@ -21,6 +21,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway import app, documented, http
+from gateway.console.served import Console
 from gateway.edge import Edge
 from gateway.gate import Gate
 from gateway.incidents import Incidents
@@ -97,6 +98,7 @@ class Gateway:
             signing=SigningClient(self._channels["verifier"]),
             limiter=limiter,
             market_data=settings.market_data,
+            console=Console.of(settings),
         )
         public, metrics = app.build(services), Metrics(lambda: self._streams.count)
         self._ops = Ops(metrics, documented.text(public), self._probes())

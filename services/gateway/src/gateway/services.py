@@ -6,6 +6,7 @@ from common.clock import Clock
 from common.tokens import TokenVerifier
 from starlette.requests import Request
 
+from gateway.console.served import Console
 from gateway.gate import Gate
 from gateway.incidents import Incidents
 from gateway.limiter import Limiter
@@ -36,6 +37,7 @@ class Services:
     signing: SigningClient
     limiter: Limiter
     market_data: bool
+    console: Console | None
 
 
 def of(request: Request) -> Services:

@@ -4,7 +4,9 @@ from ipaddress import ip_address
 from typing import Annotated, Any
 
 from common.config import Address, RedisSettings
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, FilePath
+
+from gateway.console.origin import Origin
 
 
 def _split(value: Any) -> Any:
@@ -30,3 +32,5 @@ class GatewaySettings(RedisSettings):
     egress_ips: EgressAddresses
     market_data: bool = True
     streams_per_tenant: Annotated[int, Field(ge=1, le=5000)] = 50
+    console_url: Origin | None = None
+    console_local_file: FilePath | None = None
