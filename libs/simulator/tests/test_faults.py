@@ -52,6 +52,13 @@ async def test_an_empty_body_comes_with_200(serve: Serve, make_account: Make) ->
     assert (reply.status_code, reply.content) == (200, b"")
 
 
+async def test_an_answer_can_be_very_long_or_very_deep(serve: Serve, make_account: Make) -> None:
+    exchange, caller = serve(make_account())
+    exchange.faults.replace([Fault("long", times=1), Fault("deep")])
+    assert len((await caller.call(INFO)).content) > 64 << 20
+    assert (await caller.call(INFO)).text.count("[") == 10_000
+
+
 async def test_a_storm_answers_429_to_everything(serve: Serve, make_account: Make) -> None:
     exchange, caller = serve(make_account())
     exchange.faults.replace([Fault("storm")])

@@ -241,6 +241,20 @@ def test_the_rest_of_a_refused_body_may_not_take_for_ever(served, monkeypatch):
     assert _problems(received) == [(413, "body_too_large")]
 
 
+def test_a_connection_beyond_the_limit_is_told_so_and_closed(serve):
+    few = serve(connections="16")
+    with contextlib.ExitStack() as opened:
+        for _ in range(15):
+            opened.enter_context(socket.create_connection(("127.0.0.1", few.port), timeout=5))
+        received = _talk(few.port, b"")
+        assert _problems(received) == [(503, "unavailable")]
+        assert b"retry-after: 2\r\n" in received
+    deadline = time.monotonic() + 5
+    while few.gateway._public.server_state.connections and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert httpx.get(f"{few.url}/v1/bindings").status_code == 401
+
+
 def test_pipelined_requests_are_answered_in_order(served):
     one = _request("GET /v1/nothing HTTP/1.1", "Host: a")
     two = _request("GET /v1/bindings HTTP/1.1", "Host: a", "Connection: close")

@@ -1,5 +1,6 @@
 """The event streams: complete, resumable, bounded, and ended when they should be."""
 
+import contextlib
 import hashlib
 import json
 import random
@@ -14,6 +15,7 @@ import pytest
 import redis
 from common.clock import timestamp
 from common.events import epoch_key, stream_key
+from common.redis import CONNECTIONS
 from gateway import event, schemas, streams
 from strongroom.types.v1 import binding_pb2 as pb
 from strongroom.verifier.v1 import verification_service_pb2 as verification
@@ -288,6 +290,30 @@ def test_a_tenant_has_a_limited_number_of_streams_and_gets_them_back(client, fol
         assert answer.headers["retry-after"] == "10"
     with follow() as reader:
         assert reader.answer.status_code == 200
+
+
+def test_all_tenants_together_have_a_limited_number_of_streams(serve, issuer):
+    few = serve(streams="2")
+    with contextlib.ExitStack() as opened:
+        told = []
+        for name in "pqr":
+            headers = {"Authorization": f"Bearer {issuer.issue(name * 26, ['bindings:read'])}"}
+            answer = opened.enter_context(httpx.stream("GET", f"{few.url}/v1/events", headers=headers, timeout=10))
+            told.append(answer.status_code)
+        assert told == [200, 200, 503]
+        assert (json.loads(answer.read())["code"], answer.headers["retry-after"]) == ("events_unavailable", "10")
+
+
+def test_streams_of_very_many_tenants_leave_redis_to_all_other_calls(served, issuer, client):
+    """Each tenant with a stream keeps a connection to Redis busy."""
+    with contextlib.ExitStack() as opened:
+        crowd = opened.enter_context(httpx.Client(base_url=served.url, timeout=20, limits=httpx.Limits()))
+        for number in range(CONNECTIONS + 10):
+            headers = {"Authorization": f"Bearer {issuer.issue(f'crowd{number:021}', ['bindings:read'])}"}
+            answer = opened.enter_context(crowd.stream("GET", "/v1/events", headers=headers))
+            assert answer.status_code == 200
+        assert served.gateway._streams.count >= CONNECTIONS + 10
+        assert client.get("/v1/bindings").headers["ratelimit-policy"]
 
 
 def test_clients_that_vanish_leave_no_stream_behind(client, served, until):

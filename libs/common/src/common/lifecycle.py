@@ -13,6 +13,7 @@ import uvloop
 from common import logs
 
 GRACE_S: Final = 10.0
+FILES: Final = 65_536
 PR_SET_DUMPABLE: Final = 4  # of prctl(2)
 
 
@@ -20,6 +21,7 @@ def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
     """Run `main(stopping)` until it returns. SIGTERM and SIGINT set `stopping`; `main` then drains and returns."""
 
     _close_up()
+    _open_files()
 
     async def supervised() -> None:
         stopping = asyncio.Event()
@@ -36,6 +38,12 @@ def _close_up() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _open_files() -> None:
+    """Take as many files as the system gives: what is usual is too few for thousands of connections."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FILES if hard == resource.RLIM_INFINITY else min(hard, FILES), hard))
 
 
 async def until(stopping: asyncio.Event, period: float, action: Callable[[], Awaitable[None]]) -> None:

@@ -32,8 +32,10 @@ class _EndingTls(_Ending, SSLConnection):
     """The same over TLS."""
 
 
-def connect(url: str, password_file: Path | None = None) -> Redis:
+def connect(url: str, password_file: Path | None = None, connections: int = CONNECTIONS) -> Redis:
     """Return a client that makes no connection yet and never retries by itself; its password is read from the file.
+
+    A call that finds all `connections` in use waits for one.
 
     redis-py by default retries a dead server for 3.5 s a command and raises when its pool is used up. With maintenance
     notifications, its default, redis-py 8.1.0 hands out connections that the server has closed (redis/redis-py#4252):
@@ -42,7 +44,7 @@ def connect(url: str, password_file: Path | None = None) -> Redis:
     password = {"password": read_secret(password_file).reveal()} if password_file else {}
     pool = BlockingConnectionPool.from_url(
         url,
-        max_connections=CONNECTIONS,
+        max_connections=connections,
         timeout=5,
         socket_timeout=5,
         socket_connect_timeout=1,

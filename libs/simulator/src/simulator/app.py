@@ -23,6 +23,8 @@ from simulator.request import CONTENT_TYPE, KEY, PASSPHRASE, SIGN, Reply, Reques
 RESET_EXTENSION: Final = "simulator.reset"
 
 _V1: Final = re.compile(rb"/api/[a-z]+/v1/.*")
+_LONG: Final = 64 << 20  # bytes
+_DEEP: Final = 10_000
 _HTML: Final = b"<html><head><title>%d</title></head><body><h1>%d Bad Gateway</h1></body></html>\r\n"
 
 
@@ -159,6 +161,10 @@ def _faulty(fault: Fault, request: Request, told: Moment) -> Reply:
     if fault.kind == "html":
         status = fault.status or 502
         return Reply(status, "html", _HTML % (status, status), content_type=b"text/html")
+    if fault.kind == "long":
+        return Reply(200, "long", b'{"code":"00000","data":"%s"}' % (b"x" * _LONG))
+    if fault.kind == "deep":
+        return Reply(200, "deep", b'{"code":"00000","data":%s%s}' % (b"[" * _DEEP, b"]" * _DEEP))
     if fault.kind == "storm":
         return _refused(429, "429", TEXTS["429"], told)
     if fault.kind == "echo":

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-Kind = Literal["latency", "clock", "time", "error", "html", "cut_json", "empty", "reset", "storm", "echo", "refuse"]
+Kind = Literal[
+    "latency", "clock", "time", "error", "html", "cut_json", "empty", "reset", "storm", "echo", "refuse", "long", "deep"
+]
 Shows = Literal["true", "absent", "zero", "text", "past", "future"]
 NONSENSE: Final[dict[str, int | str | None]] = {
     "absent": None,

@@ -21,6 +21,7 @@ from gateway.problems import Problem
 BODY_BYTES: Final = 65_536
 BODY_S: Final = 10.0
 CLIENT_GONE: Final = 499
+CLOSE: Final = (b"connection", b"close")
 
 _ONCE: Final = frozenset(
     [b"host", b"authorization", b"content-length", b"content-type", b"idempotency-key", b"last-event-id", b"access-key"]
@@ -106,9 +107,10 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 class _Answer:
     """The way out: adds what every answer carries, and remembers how it went."""
 
-    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
+    def __init__(self, scope: Scope, send: Send, request_id: str, *, last: bool) -> None:
         self._scope = scope
         self._send = send
+        self._last = last
         self._headers = [
             (b"x-request-id", request_id.encode()),
             (b"cache-control", b"no-store"),
@@ -121,6 +123,8 @@ class _Answer:
             self.status = message["status"]
             rate = self._scope.get("rate_limit", ())
             message["headers"] = [*message.get("headers", ()), *self._headers, *rate]
+            if self._last and CLOSE not in message["headers"]:
+                message["headers"].append(CLOSE)
         await self._send(message)
 
 
@@ -131,6 +135,7 @@ class Edge:
         self._app = app
         self._clock = clock
         self._metrics = metrics
+        self.leaving = False  # then each answer is the last of its connection
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -140,7 +145,7 @@ class Edge:
         context.current.set(request)
         proxied = b"/proxy/" in scope["raw_path"]
         problems.proxied_at.set(int(self._clock.unix() * 1000) if proxied else None)
-        answer = _Answer(scope, send, request.request_id)
+        answer = _Answer(scope, send, request.request_id, last=self.leaving)
         try:
             await self._serve(scope, receive, answer)
         except ClientGone:

@@ -1,6 +1,6 @@
-"""Own the HTTP/1.1 connection: how long and how large a request's head may be, and what bytes that are no HTTP get.
+"""Own the HTTP/1.1 connections: how many there may be, how long and how large a request's head, and what no HTTP gets.
 
-uvicorn's parser has neither limit; without them a slow or endless head holds a connection and its memory for ever.
+uvicorn's parser has no limits; without them a slow or endless head holds a connection and its memory for ever.
 """
 
 import asyncio
@@ -14,17 +14,22 @@ from gateway import problems
 HEAD_S: Final = 10.0
 DRAIN_S: Final = 60.0  # for the rest of a body that was refused: long enough for an honest client to notice
 HEAD_BYTES: Final = 32_768
+RETRY_S: Final = 2
 
 
 class HttpProtocol(HttpToolsProtocol):
     """uvicorn's protocol with a deadline and a size for each head, and problems instead of plain texts."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Expect the first head."""
+        """Expect the first head; beyond the limit of the listener tell so and close."""
         self._head_bytes: int | None = 0
         self._timer: asyncio.TimerHandle | None = None
         self._complete = True
         super().connection_made(transport)
+        if self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency:
+            self.connections.discard(self)
+            self._refuse("unavailable", f"retry-after: {RETRY_S}\r\n")
+            return
         self._arm(HEAD_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -80,13 +85,13 @@ class HttpProtocol(HttpToolsProtocol):
         """Answer bytes that are no HTTP; the parser's text stays here."""
         self._refuse("malformed_request")
 
-    def _refuse(self, code: str) -> None:
+    def _refuse(self, code: str, more: str = "") -> None:
         request = context.accept(None, None)
         content = problems.body(problems.Problem(code), request.request_id)
         head = (
             f"HTTP/1.1 {problems.TYPES[code][0]} {problems.TYPES[code][1]}\r\n"
             f"content-type: {problems.MEDIA_TYPE}\r\ncontent-length: {len(content)}\r\n"
-            f"x-request-id: {request.request_id}\r\n"
+            f"x-request-id: {request.request_id}\r\n{more}"
             "cache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + content)
@@ -106,6 +111,13 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
-def options() -> dict[str, Any]:
-    """Return the uvicorn options that belong to this protocol."""
-    return {"http": HttpProtocol, "ws": "none", "loop": "none", "interface": "asgi3", "lifespan": "off"}
+def options(connections: int) -> dict[str, Any]:
+    """Return the uvicorn options that belong to this protocol; fewer than `connections` are served at once."""
+    return {
+        "limit_concurrency": connections,
+        "http": HttpProtocol,
+        "ws": "none",
+        "loop": "none",
+        "interface": "asgi3",
+        "lifespan": "off",
+    }

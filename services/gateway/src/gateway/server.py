@@ -1,10 +1,12 @@
 """Own the running process: collaborators built once, two listeners, and an end that loses no request.
 
-At the stop signal readiness goes first, then the streams end, then requests in flight are finished.
+At the stop signal readiness goes first, then the streams end; for a moment each answer asks its client to connect
+elsewhere, then nobody is let in any more, and requests in flight are finished.
 """
 
 import asyncio
 import contextlib
+import resource
 import socket
 from collections.abc import Iterator
 from typing import Any, Final
@@ -38,9 +40,13 @@ from gateway.trail import Trail
 from gateway.vault_client import VaultClient
 from gateway.verifier_client import VerifierClient
 
-GRACE_S: Final = 8  # of the 10 s that a process has to end
+LEAVE_S: Final = 1.5
+LOOKS: Final = 30
+GRACE_S: Final = 8  # after that, of the 10 s that a process has to end
+FILES_LEFT: Final = 128  # of all that may be open, for what are no clients
 PROBE_S: Final = 0.5
 BACKLOG: Final = 2048
+OPS_CONNECTIONS: Final = 64
 
 
 class _Listener(uvicorn.Server):
@@ -76,12 +82,15 @@ class Gateway:
     def __init__(self, settings: GatewaySettings, clock: Clock | None = None) -> None:
         clock, identity = clock or SystemClock(), Identity.of(settings)
         self._redis = common_redis.connect(settings.redis_url, settings.redis_password_file)
-        self._hub = EventHub(self._redis)
+        # A tenant with an open stream keeps one connection busy: other calls must not wait for those.
+        feeds = settings.streams + common_redis.CONNECTIONS
+        self._events = common_redis.connect(settings.redis_url, settings.redis_password_file, feeds)
+        self._hub = EventHub(self._events)
         self._channels = {
             "vault": client.channel(settings.vault_target, "vault", identity),
             "verifier": client.channel(settings.verifier_target, "verifier", identity),
         }
-        self._streams = Streams(self._hub, settings.streams_per_tenant, clock)
+        self._streams = Streams(self._hub, settings.streams_per_tenant, settings.streams, clock)
         limiter = Limiter(self._redis, clock)
         services = Services(
             vault=VaultClient(self._channels["vault"]),
@@ -102,8 +111,9 @@ class Gateway:
         )
         public, metrics = app.build(services), Metrics(lambda: self._streams.count)
         self._ops = Ops(metrics, documented.text(public), self._probes())
-        self._public = _listener(Edge(public, clock, metrics))
-        self._private = _listener(self._ops)
+        self._edge = Edge(public, clock, metrics)
+        self._public = _listener(self._edge, settings.connections)
+        self._private = _listener(self._ops, OPS_CONNECTIONS)
 
     def _probes(self) -> dict[str, Any]:
         probes = {name: _channel_probe(channel) for name, channel in self._channels.items()}
@@ -120,6 +130,7 @@ class Gateway:
         await asyncio.wait([stop, *serving], return_when=asyncio.FIRST_COMPLETED)
         self._ops.ready = False
         self._streams.close()
+        await self._leave()
         self._public.should_exit = True
         await serving[1]
         self._private.should_exit = True
@@ -127,13 +138,26 @@ class Gateway:
         stop.cancel()
         await self._close()
 
+    async def _leave(self) -> None:
+        """Serve on until every client has been told to connect elsewhere, or for a moment at most.
+
+        Closing at once would cut a request that is just arriving on a connection that was idle.
+        """
+        self._edge.leaving = True
+        for _ in range(LOOKS):
+            if not self._public.server_state.connections:
+                return
+            await asyncio.sleep(LEAVE_S / LOOKS)
+
     async def _close(self) -> None:
         await self._hub.close()
         await asyncio.gather(*(channel.close() for channel in self._channels.values()))
+        await self._events.aclose()
         await self._redis.aclose()
 
 
-def _listener(asgi: Any) -> _Listener:
+def _listener(asgi: Any, connections: int) -> _Listener:
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return _Listener(
         uvicorn.Config(
             asgi,
@@ -142,7 +166,7 @@ def _listener(asgi: Any) -> _Listener:
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=GRACE_S,
-            **http.options(),
+            **http.options(min(connections, files - FILES_LEFT)),
         )
     )
 

@@ -34,3 +34,5 @@ class GatewaySettings(RedisSettings):
     streams_per_tenant: Annotated[int, Field(ge=1, le=5000)] = 50
     console_url: Origin | None = None
     console_local_file: FilePath | None = None
+    streams: Annotated[int, Field(ge=1, le=50_000)] = 2000
+    connections: Annotated[int, Field(ge=16, le=60_000)] = 4096

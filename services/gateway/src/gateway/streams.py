@@ -24,6 +24,7 @@ from gateway.problems import Problem
 
 HEARTBEAT_S: Final = 15.0
 SEND_S: Final = 30.0  # that a client may leave its socket full
+RETRY_S: Final = 10
 HINT: Final = b"retry: 2000\n\n"
 BEAT: Final = b":\n\n"
 RESET: Final = b'event: reset\ndata: {"reason":"history_gone"}\n\n'
@@ -96,11 +97,12 @@ def _frame(item: Event) -> bytes:
 
 
 class Streams:
-    """Every open stream of this process, at most `limit` of each tenant."""
+    """Every open stream of this process, at most `limit` of each tenant and `most` in all."""
 
-    def __init__(self, hub: EventHub, limit: int, clock: Clock) -> None:
+    def __init__(self, hub: EventHub, limit: int, most: int, clock: Clock) -> None:
         self._hub = hub
         self._limit = limit
+        self._most = most
         self._clock = clock
         self._open: dict[Stream, str] = {}
         self._stopping = False
@@ -114,8 +116,11 @@ class Streams:
         """Return a stream as a response, already joined; raise Problem at the limit, or what the hub raises."""
         if self._stopping:
             raise Unavailable()
+        if len(self._open) >= self._most:
+            told = "This process has as many event streams open as it may."
+            raise Unavailable("events_unavailable", told, retry_after=RETRY_S)
         if sum(tenant == caller.tenant for tenant in self._open.values()) >= self._limit:
-            raise Problem("too_many_streams", headers={"Retry-After": "10"})
+            raise Problem("too_many_streams", headers={"Retry-After": str(RETRY_S)})
         stream = Stream(self._hub, caller.tenant, after, binding_id)
         self._open[stream] = caller.tenant
         try:
