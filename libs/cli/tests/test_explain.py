@@ -1,6 +1,7 @@
 """`strongroom policy explain` says what would happen, by the rules that the vault service has."""
 
 import json
+from pathlib import Path
 
 import pytest
 from cli.__main__ import app
@@ -34,3 +35,68 @@ def test_a_refused_call_is_told_with_its_rule_and_the_reason(arguments: list[str
     found = json.loads(told)
     assert (code, found["allowed"], found["rule"]) == (1, False, rule)
     assert len(found["why"]) > 20
+
+
+ID = "a" * 26
+RULES = {"denied_calls": ["GET /api/v3/account/info"], "symbols": ["BTCUSDT"], "max_order_notional": "1000"}
+FORMS: dict[str, tuple[object, list[str]]] = {
+    "rules": (RULES, []),
+    "a tenant": ({"id": ID, "name": "Desk", "rules": RULES, "disabled": False}, []),
+    "tenants": ([{"id": "b" * 26, "name": "Other"}, {"id": ID, "name": "Desk", "rules": RULES}], ["--tenant", ID]),
+}
+PLACE, BATCH = "/api/v2/spot/trade/place-order", "/api/v2/spot/trade/batch-orders"
+
+
+def order(size: str, **other: str) -> dict[str, str]:
+    return {"symbol": "BTCUSDT", "side": "buy", "orderType": "limit", "price": "100", "size": size, **other}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_tenants_rules_are_read_in_each_form_and_decide_after_the_table(form: str, tmp_path: Path) -> None:
+    content, options = FORMS[form]
+    file = tmp_path / "rules.json"
+    file.write_text(json.dumps(content))
+    for arguments, rule, worth in (
+        (["GET", "/api/v3/account/info"], "tenant_denied", []),
+        (["POST", PLACE, json.dumps(order("10"))], "spot_trade", ["1000"]),
+        (["POST", PLACE, json.dumps(order("10.001"))], "tenant_order_notional", ["1000.1"]),
+        (["POST", BATCH, json.dumps({"orderList": [order("1"), order("2")]})], "spot_trade", ["100", "200"]),
+        (["POST", PLACE, json.dumps(order("1", symbol="ETHUSDT"))], "tenant_symbol", ["100"]),
+        (["POST", PLACE, json.dumps(order("1", orderType="market", side="sell"))], "tenant_notional_unknown", None),
+        (["POST", "/api/v2/spot/wallet/withdrawal", "{}"], "withdraw", None),
+        (["POST", "/api/v2/spot/trade/cancel-order", "{}"], "spot_trade", []),
+    ):
+        code, told = explain(*arguments, "--tenant-rules", str(file), *options, "--json")
+        found = json.loads(told)
+        assert (found["rule"], found["worth"], code) == (rule, worth, 0 if found["allowed"] else 1)
+        assert found["allowed"] is (rule == "spot_trade")
+        assert found["capability"] in ("read", "withdraw", "spot_trade")
+
+
+def test_a_person_reads_what_an_order_is_worth(tmp_path: Path) -> None:
+    file = tmp_path / "rules.json"
+    file.write_text(json.dumps(RULES))
+    code, told = explain("POST", PLACE, json.dumps(order("11")), "--tenant-rules", str(file))
+    first, second, third = told.splitlines()
+    assert (code, first) == (1, "refused  tenant_order_notional  (spot_trade)")
+    assert "cap" in second
+    assert third == "Worth in USDT, order by order: 1100."
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "Expecting"),
+        ("[]", "--tenant"),
+        ('{"denied_call": []}', "rules have"),
+        ('{"denied_calls": ["GET /api/v3/account/inf"]}', "GET /api/v3/account/info"),
+        ('{"max_order_notional": 5}', "max_order_notional"),
+    ],
+)
+def test_a_file_that_says_no_rules_is_told_and_nothing_is_explained(text: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "rules.json"
+    file.write_text(text)
+    code, told = explain("GET", "/api/v3/account/info", "--tenant-rules", str(file))
+    assert code == 2
+    assert said in " ".join(told.replace("\u2502", " ").split())
+    assert explain("GET", "/api/v3/account/info", "--tenant-rules", str(tmp_path / "none"))[0] == 2

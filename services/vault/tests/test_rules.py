@@ -58,6 +58,17 @@ def test_what_a_tenant_does_not_decide_is_as_usual(tmp_path: Path, rules: object
         (json.dumps(entry(rules={"denied_capabilities": "read"})), "denied_capabilities is a list"),
         (json.dumps(entry(rules={"denied_calls": ["/api/v2/spot/trade/place-order"]})), "written METHOD PATH"),
         (json.dumps(entry(rules={"denied_calls": ["POST /api/v2/spot/trade/"]})), "written METHOD PATH"),
+        (
+            json.dumps(
+                entry(rules={"denied_calls": ["GET /api/v3/account/info", "POST /api/v2/spot/trade/place-oder"]})
+            ),
+            "nobody knows POST /api/v2/spot/trade/place-oder, like it is POST /api/v2/spot/trade/place-order",
+        ),
+        (
+            json.dumps(entry(rules={"denied_calls": ["POST /api/v3/account/info"]})),
+            "nobody knows POST /api/v3/account/info, like it is GET /api/v3/account/info",
+        ),
+        (json.dumps(entry(rules={"max_order_notional": 1000})), "max_order_notional is an amount of USDT"),
         (json.dumps(entry(rules={"symbols": ["btcusdt"]})), "symbols are written as the exchange does"),
         (json.dumps(entry(rules={"symbols": ["*"]})), "symbols are written as the exchange does"),
         (json.dumps(entry(rules={"symbols": ["BTCUSDT", None]})), "symbols is a list"),

@@ -11,6 +11,7 @@ from common.errors import (
     Unauthenticated,
 )
 from common.rpc.client import call
+from strongroom.types.v1.binding_pb2 import TenantRules
 from strongroom.types.v1.request_pb2 import ExchangeRequest
 from strongroom.vault.v1 import binding_store_pb2 as pb
 from strongroom.vault.v1 import tenants_pb2 as tp
@@ -128,6 +129,8 @@ async def test_only_an_administrator_changes_tenants_and_a_tenant_knows_of_itsel
         ({"name": "a\nb"}, "name"),
         ({"rules": {"errors": ["invalid_secret"]}}, "rules.errors"),
         ({"rules": {"rotation_days": -1}}, "rules"),
+        ({"rules": {"denied_calls": ["POST /api/v2/spot/trade/place-oder"]}}, "rules.denied_calls"),
+        ({"rules": {"max_order_notional": "1e3"}}, "rules"),
         ({"quotas": {"concurrency": -1}}, "quotas"),
         ({"quotas": {"concurrency": 2_000_000}}, "quotas"),
         ({"idempotency_key": ""}, "idempotency_key"),
@@ -141,6 +144,29 @@ async def test_a_tenant_with_a_wrong_value_is_refused_by_its_field(
     with pytest.raises(InvalidArgument) as refused:
         await call(TenantsStub(connect("gateway")).CreateTenant, asked, timeout_s=5, authorization=admin)
     assert refused.value.extra == {"field": field}
+
+
+@pytest.mark.parametrize("change", [False, True])
+async def test_a_denied_call_that_nobody_knows_is_refused_with_the_one_that_looks_like_it_and_is_not_repeated(
+    world: World, connect: Any, tenant: str, change: bool
+) -> None:
+    tenants, admin = TenantsStub(connect("gateway")), bearer(world, "o" * 26, "admin")
+    rules = TenantRules(denied_calls=["POST /api/v2/spot/trade/place-oder"])
+    if change:
+        asked = call(
+            tenants.ChangeTenant,
+            tp.ChangeTenantRequest(tenant_id=tenant, rules=rules),
+            timeout_s=5,
+            authorization=admin,
+        )
+    else:
+        wanted = tp.CreateTenantRequest(idempotency_key="strange", name="Desk", rules=rules)
+        asked = call(tenants.CreateTenant, wanted, timeout_s=5, authorization=admin)
+    with pytest.raises(InvalidArgument) as refused:
+        await asked
+    assert refused.value.extra == {"field": "rules.denied_calls"}
+    assert "POST /api/v2/spot/trade/place-order" in refused.value.detail
+    assert "place-oder" not in refused.value.detail
 
 
 async def test_calls_beyond_what_a_tenant_may_have_under_way_are_refused_and_no_other_tenants(

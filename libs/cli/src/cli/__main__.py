@@ -96,17 +96,28 @@ def explain(
     method: Annotated[str, typer.Argument(help="GET or POST")],
     target: Annotated[str, typer.Argument(help="path of the exchange, with a query if there is one")],
     body: Annotated[str, typer.Argument(help="JSON body of a POST")] = "",
+    *,
     scope: Annotated[
         list[BindingScope] | None, typer.Option(help="scope of the binding; both, if none is named")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+    tenant_rules: Annotated[
+        Path | None, typer.Option(help="JSON of a tenant's rules, of the tenant over REST, or the file of tenants")
+    ] = None,
+    tenant: Annotated[str | None, typer.Option(help="id of a tenant in the file of tenants")] = None,
 ) -> None:
     """Say whether a request would be signed, by which rule and why. Exit 0 if it would be, 1 if it is refused."""
+    from vault.denials import NONE  # noqa: PLC0415
+
+    from cli.explain import denials_in  # noqa: PLC0415
     from cli.explain import explain as explained  # noqa: PLC0415
 
-    found = explained(method, target, body, [one.value for one in scope or BindingScope])
-    text = f"{'allowed' if found.allowed else 'refused'}  {found.rule}\n{found.why}"
-    typer.echo(json.dumps(found.as_dict()) if as_json else text)
+    try:
+        denials = denials_in(tenant_rules, tenant) if tenant_rules else NONE
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error), param_hint="--tenant-rules") from None
+    found = explained(method, target, body, [one.value for one in scope or BindingScope], denials)
+    typer.echo(json.dumps(found.as_dict()) if as_json else found.text())
     raise typer.Exit(0 if found.allowed else 1)
 
 

@@ -5,6 +5,8 @@ It only ever takes away. Reads are free of symbols and caps, and so is what only
 Pure.
 """
 
+import difflib
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
@@ -12,7 +14,7 @@ from typing import Any, Final
 
 from common import strict_json
 
-from vault import worth
+from vault import trading, worth
 from vault.canonical import Canonical, refuse
 from vault.trading import BY_BODY, BY_PATH
 
@@ -46,8 +48,8 @@ class Denials:
             raise refuse("tenant_denied")
         if self.symbols and rule not in MOVES_NOTHING and not cancels:
             self._check_symbols(request.body)
-        if self.max_order_notional and rule not in MOVES_NOTHING and rule != SETTINGS:
-            self._check_worth(request)
+        if max(self.worths(request, rule), default=0) > self.most():
+            raise refuse("tenant_order_notional")
 
     def check_login(self) -> None:
         """Raise PolicyRefused for a private socket, on which nobody looks at orders, where anything is denied."""
@@ -61,9 +63,21 @@ class Denials:
         if not all(isinstance(one, str) and one.isascii() and one.upper() in self.symbols for one in named):
             raise refuse("tenant_symbol")
 
-    def _check_worth(self, request: Canonical) -> None:
-        if max(worth.worths(request), default=0) > worth.units(self.max_order_notional):
-            raise refuse("tenant_order_notional")
+    def worths(self, request: Canonical, rule: str) -> list[int]:
+        """Return what each order of a request is worth, in units, where there is a cap to hold it against.
+
+        Raises PolicyRefused when one of them cannot be valued.
+        """
+        counts = self.capped() and rule not in MOVES_NOTHING and rule != SETTINGS
+        return worth.worths(request) if counts else []
+
+    def capped(self) -> bool:
+        """Tell whether there is a cap that orders are valued for."""
+        return bool(self.max_order_notional)
+
+    def most(self) -> float:
+        """Return what an order may be worth at most, in units."""
+        return worth.units(self.max_order_notional) if self.max_order_notional else math.inf
 
 
 NONE: Final = Denials()
@@ -83,6 +97,16 @@ def denials_of(value: dict[str, Any]) -> Denials:
     if not all(map(SYMBOL.fullmatch, symbols)):
         raise ValueError("symbols are written as the exchange does, BTCUSDT")
     return Denials(capabilities, calls, symbols, _cap(value, "max_order_notional"))
+
+
+def unknown_call(denials: Denials) -> tuple[str, str] | None:
+    """Return the first denied call that is not in the table of calls, and the known one that looks most like it.
+
+    None when all are known. A call that was known once stays denied: this is asked when rules are written, not read.
+    """
+    known = [f"{method} {path}" for method, path in trading.load().calls]
+    strange = next((call for call in denials.denied_calls if call not in known), None)
+    return (strange, difflib.get_close_matches(strange, known, 1, 0)[0]) if strange else None
 
 
 def _texts(value: dict[str, Any], name: str) -> tuple[str, ...]:

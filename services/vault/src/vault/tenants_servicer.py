@@ -22,7 +22,7 @@ from strongroom.vault.v1.tenants_pb2_grpc import TenantsServicer
 
 from vault.actor import Admission
 from vault.asked import visible
-from vault.denials import NAMES
+from vault.denials import NAMES, unknown_call
 from vault.quotas import Quotas, quotas_of
 from vault.registry import Registered
 from vault.rules import Rules, rules_of, unknown_codes
@@ -102,6 +102,8 @@ def _rules(asked: TenantRules) -> Rules:
         raise _wrong("rules", f"{error}.") from None
     if unknown_codes(rules):
         raise _wrong("rules.errors", "There is a code here that rules cannot decide.")
+    if strange := unknown_call(rules.denials):
+        raise _wrong("rules.denied_calls", f"There is a call here that nobody knows. Like it is {strange[1]}.")
     return rules
 
 

@@ -15,6 +15,7 @@ import hvac
 from common import ids, strict_json
 from hvac.exceptions import InvalidPath, InvalidRequest, VaultError
 
+from vault.denials import unknown_call
 from vault.hashicorp import policies
 from vault.hashicorp.kv import MOUNT
 from vault.hashicorp.login import AUDIENCE, RECONCILER, SERVICE, SIGNER, TENANT
@@ -71,6 +72,8 @@ def _tenant(entry: dict[str, Any]) -> Tenant:
         raise ValueError(f"tenant {name}: {error}") from None
     if unknown := unknown_codes(rules) if rules else []:
         raise ValueError(f"tenant {name}: rules cannot decide {', '.join(unknown)}")
+    if strange := unknown_call(rules.denials) if rules else None:
+        raise ValueError(f"tenant {name}: denied_calls: nobody knows {strange[0]}, like it is {strange[1]}")
     return Tenant(name, entry["name"], rules, quotas)
 
 
