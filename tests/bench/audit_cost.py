@@ -31,11 +31,14 @@ from vault.asked import asked
 from vault.audit import AuditLog
 from vault.bindings import Bindings
 from vault.freezer import Freezer
+from vault.hashicorp.directory import VaultDirectory
 from vault.hashicorp.http import VaultHttp
 from vault.hashicorp.kv import KeyValue, OwnKeyValue
 from vault.hashicorp.login import Connection, Logins, admin_client, signer_role
 from vault.hashicorp.provision import Tenant, provision
 from vault.hashicorp.transit import Transit
+from vault.records import Records
+from vault.room import Room
 from vault.signer import Signer
 
 from tests.bench import figures
@@ -61,7 +64,7 @@ class Stage:
         """Return a signer whose trail is `audit`."""
         clock, own = SystemClock(), OwnKeyValue(self.http)
         keys, reading = Transit(self.http), KeyValue(self.http, signer_role)
-        freezer = Freezer(own, Bindings(KeyValue(self.http), own, keys, audit, clock).records, audit, clock)
+        freezer = Freezer(own, Records(KeyValue(self.http)), audit, clock)
         return Signer(reading, keys, audit, purposes.load(), freezer=freezer, clock=clock)
 
 
@@ -131,7 +134,8 @@ async def _stage(home: Path) -> AsyncIterator[Stage]:
         async with VaultHttp(connection, Logins(connection, login_key, clock)) as http:
             audit = AuditLog(home / "of-the-bind", clock)
             audit.start()
-            bindings = Bindings(KeyValue(http), OwnKeyValue(http), Transit(http), audit, clock)
+            room = Room(OwnKeyValue(http), Records(KeyValue(http)), VaultDirectory(http), clock)
+            bindings = Bindings(KeyValue(http), OwnKeyValue(http), Transit(http), audit, clock, room=room)
             actor = Actor(tenant, "worker")
             made, _ = await bindings.bind(actor, asked(tenant, _request()))
             await audit.stop()

@@ -120,6 +120,19 @@ def test_a_bind_that_a_freeze_stops_names_the_rule_and_the_freeze(client, world,
     )
 
 
+def test_a_bind_beyond_the_limit_of_bindings_names_the_rule_and_the_remedy(client, world, tenant, body):
+    told = "This tenant may have 2 living bindings and has them. Revoke one."
+    world.trouble[tenant]["bind"] = errors.PolicyRefused("bindings_limit", told, rule="bindings_limit")
+    refused = client.post("/v1/bindings", json=body)
+    shown = refused.json()
+    assert (refused.status_code, shown["code"], shown["rule"], shown["detail"]) == (
+        403,
+        "policy_refused",
+        "bindings_limit",
+        told,
+    )
+
+
 def order(**selector):
     return {"selector": selector, "reason": "an incident"}
 

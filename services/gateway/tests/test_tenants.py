@@ -29,14 +29,14 @@ def test_a_tenant_is_made_read_changed_disabled_and_enabled(operator):
     denied = {"denied_capabilities": ["futures_trade"], "denied_calls": ["GET /api/v3/account/info"], "symbols": ["A"]}
     denied |= {"max_order_notional": "1000.5"}
     rules = {"errors": ["transfer_enabled"], "rotation_days": 90} | denied
-    made = operator.post(TENANTS, json={"name": "Desk", "rules": rules, "quotas": {"concurrency": 3}})
+    made = operator.post(TENANTS, json={"name": "Desk", "rules": rules, "quotas": {"concurrency": 3, "bindings": 9}})
     assert made.status_code == 201
     shown = made.json()
     assert schemas.Tenant.model_validate(shown, strict=True).model_dump() == shown
     assert (shown["name"], shown["rules"], shown["quotas"], shown["disabled"]) == (
         "Desk",
         rules,
-        {"requests_per_minute": 0, "concurrency": 3},
+        {"requests_per_minute": 0, "concurrency": 3, "bindings": 9},
         False,
     )
     place = made.headers["location"]
@@ -79,6 +79,7 @@ def test_pages_of_tenants_are_complete_and_end(operator):
         ({"name": 1}, "name"),
         ({"name": "x", "rules": {"rotation_days": -1}}, "rules.rotation_days"),
         ({"name": "x", "quotas": {"concurrency": True}}, "quotas.concurrency"),
+        ({"name": "x", "quotas": {"bindings": -1}}, "quotas.bindings"),
         ({"name": "x", "id": "a" * 26}, ""),
     ],
 )

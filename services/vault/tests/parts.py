@@ -19,8 +19,10 @@ from vault.hashicorp.login import Connection, Logins, signer_role
 from vault.hashicorp.transit import Transit
 from vault.listing import Listing
 from vault.reconcile import Reconciler
+from vault.records import Records
 from vault.registry import Registry
 from vault.revocations import Revocations
+from vault.room import Room
 from vault.rotation import Rotations
 from vault.settlement import Settlements
 from vault.signer import Signer
@@ -63,6 +65,7 @@ class Parts:
     directory: VaultDirectory
     audit: AuditLog
     audit_file: Path  # there is nothing in it before the first line
+    room: Room
     bindings: Bindings
     rotations: Rotations
     settlements: Settlements
@@ -111,7 +114,8 @@ class Maker:
         audit = AuditLog(self.folder / f"audit-{next(self.numbers)}", self.clock)
         audit.start()
         documents, own, keys, directory = KeyValue(http), OwnKeyValue(http), Transit(http), VaultDirectory(http)
-        bindings = Bindings(documents, own, keys, audit, self.clock, steps=steps)
+        room = Room(own, Records(documents), directory, self.clock)
+        bindings = Bindings(documents, own, keys, audit, self.clock, room=room, steps=steps)
         enrolments = Enrolments(documents, own, audit)
         freezer = Freezer(own, bindings.records, audit, self.clock)
         common: dict[str, Any] = {"documents": documents, "audit": audit, "clock": self.clock}
@@ -126,6 +130,7 @@ class Maker:
             directory,
             audit,
             audit.path,
+            room,
             bindings,
             Rotations(settlements=settlements, **writing),
             settlements,
@@ -136,7 +141,7 @@ class Maker:
             Signer(KeyValue(http, signer_role), keys, audit, purposes.load(), freezer=freezer, clock=self.clock),
             freezer,
             Revocations(bindings, enrolments, documents, own, audit, clock=self.clock, steps=steps),
-            Reconciler(bindings=bindings, settlements=settlements, directory=one_tenant, **common),
+            Reconciler(bindings=bindings, settlements=settlements, directory=one_tenant, room=room, **common),
         )
         self.made.append(parts)
         return parts

@@ -21,11 +21,14 @@ from vault.asked import asked
 from vault.audit import AuditLog
 from vault.bindings import Bindings
 from vault.enrolment import Enrolments
+from vault.hashicorp.directory import VaultDirectory
 from vault.hashicorp.http import VaultHttp
 from vault.hashicorp.kv import KeyValue, OwnKeyValue
 from vault.hashicorp.login import Connection, Logins
 from vault.hashicorp.transit import Transit
+from vault.records import Records
 from vault.revocations import Revocations
+from vault.room import Room
 from vault.rotation import Rotations
 from vault.settlement import Settlements
 
@@ -69,7 +72,8 @@ async def act(order: dict[str, Any], url: str, login_key: Path, audit_folder: Pa
     audit.start()
     async with VaultHttp(connection, Logins(connection, login_key, clock)) as http:
         steps = DieAt(order["step"])
-        bindings = Bindings(KeyValue(http), OwnKeyValue(http), Transit(http), audit, clock, steps=steps)
+        room = Room(OwnKeyValue(http), Records(KeyValue(http)), VaultDirectory(http), clock)
+        bindings = Bindings(KeyValue(http), OwnKeyValue(http), Transit(http), audit, clock, room=room, steps=steps)
         common: dict[str, Any] = {"keys": Transit(http), "audit": audit, "clock": clock, "steps": steps}
         common |= {"bindings": bindings, "documents": KeyValue(http)}
         settlements = Settlements(**common)

@@ -149,7 +149,7 @@ async def test_the_service_and_the_reconciler_may_neither_sign_nor_read_for_a_te
     client.adapter.close()
 
 
-@pytest.mark.parametrize("collection", ["holders", "sealed"])
+@pytest.mark.parametrize("collection", ["holders", "sealed", "counts"])
 async def test_only_the_service_reads_and_writes_who_holds_a_key(server: Any, tenant: str, collection: str) -> None:
     path, body = f"strongroom/data/{collection}/{FINGERPRINT}", {"data": {}, "options": {"cas": 0}}
     for role in (RECONCILER, tenant_role(tenant)):

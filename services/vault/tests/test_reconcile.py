@@ -144,7 +144,7 @@ async def test_after_the_first_look_each_record_is_read_once_in_a_cycle_and_few_
         claims = read("fp")
         assert all(int(claim[:8], 16) % CLAIM_SLICES == turn % CLAIM_SLICES for claim in claims)
         assert set(due) <= set(read("bindings"))
-        assert len(proxy.seen) == 4 + len(due) + 2 * len(claims), "four lists, and what is due"
+        assert len(proxy.seen) == 5 + len(due) + 2 * len(claims), "four lists, a count, and what is due"
         looked_at |= set(due)
     assert looked_at == set(names)
 

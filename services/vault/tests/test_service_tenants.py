@@ -1,12 +1,14 @@
 """Tenants at the whole process: registered, disabled, held to their numbers; who may change them."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
 from common.errors import (
     InvalidArgument,
     PermissionDenied,
+    PolicyRefused,
     Throttled,
     Unauthenticated,
 )
@@ -189,3 +191,32 @@ async def test_calls_beyond_what_a_tenant_may_have_under_way_are_refused_and_no_
     async with asyncio.timeout(10):
         while (await call(store.List, pb.ListRequest(limit=1), timeout_s=5, authorization=bearer(world, few))).bindings:
             pass  # every place was given back: one call after the other gets in
+
+
+async def test_a_tenant_at_its_limit_of_bindings_is_refused_one_more_until_one_has_ended(
+    world: World, connect: Any, server: Any, request_of: Any
+) -> None:
+    few, other = server.tenant(), server.tenant()
+    server.provision(Tenant(few, "Few", quotas=Quotas(bindings=2)))
+    store = BindingStoreStub(connect("gateway"))
+
+    async def bind(tenant: str, request: Any) -> Any:
+        return await call(store.Bind, request, timeout_s=10, authorization=bearer(world, tenant))
+
+    asked = [request_of() for _ in range(2)]
+    bound = [(await bind(few, one)).binding.id for one in asked]
+    with pytest.raises(PolicyRefused) as refused:
+        await bind(few, request_of())
+    assert (refused.value.reason, refused.value.extra) == ("bindings_limit", {"rule": "bindings_limit"})
+    assert not (await bind(few, asked[0])).created, "a repeat is answered as before"
+    assert [(await bind(other, request_of())).created for _ in range(3)] == [True] * 3
+    ended = pb.RevokeRequest(binding_id=bound[0])
+    await call(store.Revoke, ended, timeout_s=10, authorization=bearer(world, few))
+    assert (await bind(few, request_of())).created
+    server.provision(Tenant(few, "Few", quotas=Quotas(bindings=3)))
+    async with asyncio.timeout(10):
+        while True:  # a changed quota holds within a second
+            with contextlib.suppress(PolicyRefused):
+                assert (await bind(few, request_of())).created
+                break
+            await asyncio.sleep(0.1)

@@ -360,6 +360,7 @@ class TenantQuotas:
 
     requests_per_minute: int
     concurrency: int
+    bindings: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ class QuotasRequest(Request):
 
     requests_per_minute: Annotated[Number, Field(description="At all gateways together.")] = 0
     concurrency: Annotated[Number, Field(description="Calls under way at once, at each process.")] = 0
+    bindings: Annotated[Number, Field(description="Bindings that are not revoked; usually there is no limit.")] = 0
 
 
 class TenantRequest(Request):
@@ -76,6 +77,7 @@ class TenantQuotas(BaseModel):
 
     requests_per_minute: int
     concurrency: int
+    bindings: int
 
 
 class Tenant(BaseModel):

@@ -94,6 +94,7 @@ def _shown(tenant: messages.Tenant) -> ShownTenant:
         "quotas": {
             "requests_per_minute": tenant.quotas.requests_per_minute,
             "concurrency": tenant.quotas.concurrency,
+            "bindings": tenant.quotas.bindings,
         },
         "disabled": tenant.disabled,
         "created_at": rfc3339(tenant.created_at) if tenant.HasField("created_at") else None,

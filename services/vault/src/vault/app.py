@@ -39,9 +39,11 @@ from vault.heads import Heads
 from vault.history import History
 from vault.listing import Listing
 from vault.reconcile import Reconciler
+from vault.records import Records
 from vault.registry import Registry
 from vault.revocations import Revocations
 from vault.revocations_servicer import BulkRevocation
+from vault.room import Room
 from vault.rotation import Rotations
 from vault.servicer import CALLERS, Oracle, Store
 from vault.settings import VaultSettings
@@ -73,7 +75,8 @@ class App:
         self._heads = Heads(self._audit, self._transit, own, clock)
         tokens = TokenVerifier(settings.jwt_issuer, settings.jwks_file, clock)
         admission = Admission(tokens, Registry(own, clock))
-        bindings = Bindings(documents, own, self._transit, self._audit, clock, steps=steps)
+        room = Room(own, Records(documents), self._directory, clock)
+        bindings = Bindings(documents, own, self._transit, self._audit, clock, room=room, steps=steps)
         freezer = Freezer(own, bindings.records, self._audit, clock)
         settlements = Settlements(
             bindings=bindings, documents=documents, keys=self._transit, audit=self._audit, clock=clock, steps=steps
@@ -92,6 +95,7 @@ class App:
             settlements=settlements,
             documents=documents,
             directory=self._directory,
+            room=room,
             audit=self._audit,
             clock=clock,
         )

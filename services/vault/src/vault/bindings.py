@@ -40,6 +40,7 @@ from vault.claims import Claims
 from vault.credential import entries, entry, info_of
 from vault.material import Material
 from vault.records import Record, Records, Slot
+from vault.room import Room
 from vault.sealing import Sealing, check_slot, refusal
 from vault.steps import NoSteps, Steps
 from vault.store import (
@@ -75,6 +76,7 @@ class Bindings:
         audit: AuditLog,
         clock: Clock,
         *,
+        room: Room,
         steps: Steps | None = None,
     ) -> None:
         self._documents = documents
@@ -86,11 +88,13 @@ class Bindings:
         self.unfinished: set[tuple[str, str]] = set()  # revocations that failed in this process, for the reconciler
         self.claims = Claims(documents, self.records, clock)
         self.sealing = Sealing(own, self.records, keys)
+        self._room = room
 
-    async def bind(self, actor: Actor, asked: Asked) -> tuple[Binding, bool]:
+    async def bind(self, actor: Actor, asked: Asked, most: int = 0) -> tuple[Binding, bool]:
         """Store a credential and return (its binding, whether this call created it).
 
-        Raises IdempotencyMismatch, AlreadyExists with the live binding's id, Unavailable when a repeat is safe.
+        `most` is how many living bindings the tenant may have (0: any number). Raises PolicyRefused beyond it,
+        IdempotencyMismatch, AlreadyExists with the live binding's id, Unavailable when a repeat is safe.
         """
         tenant, name = actor.tenant, asked.binding_id
         has_key = asked.sealed is not None and await self._keys.exists(tenant, name)
@@ -105,12 +109,13 @@ class Bindings:
         try:
             async with asyncio.timeout(BIND_LIMIT_S), self._audit.action(actor, "bind", name) as told:
                 self._steps.reached("bind.intent")
-                await self.claims.take(tenant, fingerprint, name)
-                self._steps.reached("bind.claimed")
-                slot, fresh = await self._imported(tenant, asked, slot, fingerprint, "".join(wrapped))
-                self._steps.reached("bind.imported")
-                await self._test_and_store(tenant, asked, fresh=fresh)
-                record = await self.records.save(self._new(tenant, asked, fingerprint, digest), slot.version)
+                async with self._room.place(tenant, name, most):
+                    await self.claims.take(tenant, fingerprint, name)
+                    self._steps.reached("bind.claimed")
+                    slot, fresh = await self._imported(tenant, asked, slot, fingerprint, "".join(wrapped))
+                    self._steps.reached("bind.imported")
+                    await self._test_and_store(tenant, asked, fresh=fresh)
+                    record = await self.records.save(self._new(tenant, asked, fingerprint, digest), slot.version)
                 self._steps.reached("bind.recorded")
                 told["revision"] = slot.version + 1
         except TimeoutError:
@@ -149,11 +154,11 @@ class Bindings:
 
         A repeat finishes what a crash left. Raises NotFound, Unavailable when a repeat is needed.
         """
-        await self.records.load(actor.tenant, name)
+        _, counted = await asyncio.gather(self.records.load(actor.tenant, name), self._room.recounts(actor.tenant))
         try:
             async with self._audit.action(actor, "revoke", name):
                 self._steps.reached("revoke.intent")
-                record = await self._record_revoked(actor.tenant, name)
+                record, ended_here = await self._record_revoked(actor.tenant, name)
                 self._steps.reached("revoke.recorded")
                 await self.fence(actor.tenant, name)
                 self._steps.reached("revoke.fenced")
@@ -162,6 +167,8 @@ class Bindings:
         except BaseException:
             self.unfinished.add((actor.tenant, name))
             raise
+        if ended_here:
+            await self._room.left(actor.tenant, name, counted)
         return record.binding
 
     async def fence(self, tenant: str, name: str) -> None:
@@ -251,18 +258,19 @@ class Bindings:
                 raise IdempotencyMismatch()
             cas = found.version if found else 0
 
-    async def _record_revoked(self, tenant: str, name: str) -> Record:
+    async def _record_revoked(self, tenant: str, name: str) -> tuple[Record, bool]:
+        """Have the record say that the binding has ended; return (it, whether this call wrote that)."""
         for _ in range(REVOKE_ATTEMPTS):
             record = await self.records.load(tenant, name)
             if record.revoked:
-                return record
+                return record, False
             told = record.binding.verdict
             verdict = Verdict(status=STATUS_REVOKED, environment=told.environment, account=told.account)
             ended = replace(self._changed(record, verdict), staged=None, left=None)
             ended.binding.ClearField("rotation")
             saved = await self.records.save(ended, record.binding.revision)
             if saved:
-                return saved
+                return saved, True
         raise unavailable("busy")
 
     async def _other(self, tenant: str, name: str, digest: str) -> Binding:

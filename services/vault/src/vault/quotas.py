@@ -13,10 +13,14 @@ MOST: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Quotas:
-    """Requests a minute at all gateways, calls under way at once at each process; 0 is what is usual."""
+    """Requests a minute at all gateways, calls under way at once at each process, living bindings; 0 is what is usual.
+
+    Usually the living bindings of a tenant have no limit.
+    """
 
     requests_per_minute: int = 0
     concurrency: int = 0
+    bindings: int = 0
 
     def document(self) -> dict[str, int]:
         """Return what the registry keeps: what is not as usual."""

@@ -19,6 +19,7 @@ from vault.actor import Actor
 from vault.audit import AuditLog
 from vault.bindings import Bindings
 from vault.records import Record
+from vault.room import Count, Room
 from vault.rotation import interrupted
 from vault.settlement import INTERRUPTED, Settlements
 from vault.store import Directory, Documents
@@ -46,6 +47,7 @@ class Reconciler:
         settlements: Settlements,
         documents: Documents,
         directory: Directory,
+        room: Room,
         audit: AuditLog,
         clock: Clock,
     ) -> None:
@@ -53,6 +55,7 @@ class Reconciler:
         self._settlements = settlements
         self._documents = documents
         self._directory = directory
+        self._room = room
         self._audit = audit
         self._clock = clock
         self._turn = 0
@@ -63,17 +66,21 @@ class Reconciler:
 
     async def round(self) -> None:
         """Look at what may need it; what fails is logged and left for the next round."""
+        tenants = list(filter(TENANT_ID.fullmatch, await self._directory.tenants()))
+        # Read before the keys are listed, so that a recount misses nothing.
+        counts = {tenant: await self._room.count(tenant) for tenant in tenants}
         keys: defaultdict[str, set[str]] = defaultdict(set)
         for tenant, binding in await self._directory.keys():
             if BINDING_ID.fullmatch(binding):
                 keys[tenant].add(binding)
-        for tenant in await self._directory.tenants():
-            if TENANT_ID.fullmatch(tenant):
-                await self._each([tenant], lambda name: self._tenant(name, keys.pop(name, set())))
+        for tenant in tenants:
+            await self._each([tenant], lambda name: self._tenant(name, keys.pop(name, set()), counts[name]))
         self._turn += 1
 
-    async def _tenant(self, tenant: str, keys: set[str]) -> None:
+    async def _tenant(self, tenant: str, keys: set[str], count: Count | None) -> None:
         names = set(filter(BINDING_ID.fullmatch, await self._directory.names(tenant, "bindings")))
+        if count:
+            await self._room.recount(tenant, count, keys & names)
         now, orphans = self._clock.monotonic(), self._orphans[tenant]
         orphans |= {name: now for name in keys - names if name not in orphans}
         for name in orphans.keys() - keys:

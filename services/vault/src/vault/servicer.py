@@ -113,7 +113,7 @@ class Store(BindingStoreServicer):
         request.ClearField("credential")
         view = await self._view(tenant)
         await self._admit(actor, wanted)
-        binding, created = await self._bindings.bind(actor, wanted)
+        binding, created = await self._bindings.bind(actor, wanted, tenant.quotas.bindings)
         return BindResponse(binding=view(binding), created=created)
 
     async def WrappingKey(self, request: WrappingKeyRequest, context: ServicerContext) -> WrappingKeyResponse:  # noqa: ARG002

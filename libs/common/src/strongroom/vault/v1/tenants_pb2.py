@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from strongroom.types.v1 import binding_pb2 as strongroom_dot_types_dot_v1_dot_binding__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!strongroom/vault/v1/tenants.proto\x12\x13strongroom.vault.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!strongroom/types/v1/binding.proto\"P\n\x0cTenantQuotas\x12\x1b\n\x13requests_per_minute\x18\x01 \x01(\x05\x12\x13\n\x0b\x63oncurrency\x18\x02 \x01(\x05J\x04\x08\x03\x10\x04R\x08\x62indings\"\xda\x01\n\x06Tenant\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12/\n\x05rules\x18\x03 \x01(\x0b\x32 .strongroom.types.v1.TenantRules\x12\x31\n\x06quotas\x18\x04 \x01(\x0b\x32!.strongroom.vault.v1.TenantQuotas\x12\x10\n\x08\x64isabled\x18\x05 \x01(\x08\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x07 \x01(\x03\"\xa0\x01\n\x13\x43reateTenantRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12/\n\x05rules\x18\x03 \x01(\x0b\x32 .strongroom.types.v1.TenantRules\x12\x31\n\x06quotas\x18\x04 \x01(\x0b\x32!.strongroom.vault.v1.TenantQuotas\"T\n\x14\x43reateTenantResponse\x12+\n\x06tenant\x18\x01 \x01(\x0b\x32\x1b.strongroom.vault.v1.Tenant\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"%\n\x10GetTenantRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\"@\n\x11GetTenantResponse\x12+\n\x06tenant\x18\x01 \x01(\x0b\x32\x1b.strongroom.vault.v1.Tenant\"2\n\x12PageTenantsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\"W\n\x13PageTenantsResponse\x12,\n\x07tenants\x18\x01 \x03(\x0b\x32\x1b.strongroom.vault.v1.Tenant\x12\x12\n\nnext_after\x18\x02 \x01(\t\"\xe7\x01\n\x13\x43hangeTenantRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x02 \x01(\x03\x12\x11\n\x04name\x18\x03 \x01(\tH\x00\x88\x01\x01\x12/\n\x05rules\x18\x04 \x01(\x0b\x32 .strongroom.types.v1.TenantRules\x12\x31\n\x06quotas\x18\x05 \x01(\x0b\x32!.strongroom.vault.v1.TenantQuotas\x12\x15\n\x08\x64isabled\x18\x06 \x01(\x08H\x01\x88\x01\x01\x42\x07\n\x05_nameB\x0b\n\t_disabled\"C\n\x14\x43hangeTenantResponse\x12+\n\x06tenant\x18\x01 \x01(\x0b\x32\x1b.strongroom.vault.v1.Tenant\"\x11\n\x0fStandingRequest\"E\n\x10StandingResponse\x12\x31\n\x06quotas\x18\x01 \x01(\x0b\x32!.strongroom.vault.v1.TenantQuotas2\xea\x03\n\x07Tenants\x12\x63\n\x0c\x43reateTenant\x12(.strongroom.vault.v1.CreateTenantRequest\x1a).strongroom.vault.v1.CreateTenantResponse\x12Z\n\tGetTenant\x12%.strongroom.vault.v1.GetTenantRequest\x1a&.strongroom.vault.v1.GetTenantResponse\x12`\n\x0bPageTenants\x12\'.strongroom.vault.v1.PageTenantsRequest\x1a(.strongroom.vault.v1.PageTenantsResponse\x12\x63\n\x0c\x43hangeTenant\x12(.strongroom.vault.v1.ChangeTenantRequest\x1a).strongroom.vault.v1.ChangeTenantResponse\x12W\n\x08Standing\x12$.strongroom.vault.v1.StandingRequest\x1a%.strongroom.vault.v1.StandingResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!strongroom/vault/v1/tenants.proto\x12\x13strongroom.vault.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!strongroom/types/v1/binding.proto\"R\n\x0cTenantQuotas\x12\x1b\n\x13requests_per_minute\x18\x01 \x01(\x05\x12\x13\n\x0b\x63oncurrency\x18\x02 \x01(\x05\x12\x10\n\x08\x62indings\x18\x03 \x01(\x05\"\xda\x01\n\x06Tenant\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12/\n\x05rules\x18\x03 \x01(\x0b\x32 .strongroom.types.v1.TenantRules\x12\x31\n\x06quotas\x18\x04 \x01(\x0b\x32!.strongroom.vault.v1.TenantQuotas\x12\x10\n\x08\x64isabled\x18\x05 \x01(\x08\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x07 \x01(\x03\"\xa0\x01\n\x13\x43reateTenantRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12/\n\x05rules\x18\x03 \x01(\x0b\x32 .strongroom.types.v1.TenantRules\x12\x31\n\x06quotas\x18\x04 \x01(\x0b\x32!.strongroom.vault.v1.TenantQuotas\"T\n\x14\x43reateTenantResponse\x12+\n\x06tenant\x18\x01 \x01(\x0b\x32\x1b.strongroom.vault.v1.Tenant\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"%\n\x10GetTenantRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\"@\n\x11GetTenantResponse\x12+\n\x06tenant\x18\x01 \x01(\x0b\x32\x1b.strongroom.vault.v1.Tenant\"2\n\x12PageTenantsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\"W\n\x13PageTenantsResponse\x12,\n\x07tenants\x18\x01 \x03(\x0b\x32\x1b.strongroom.vault.v1.Tenant\x12\x12\n\nnext_after\x18\x02 \x01(\t\"\xe7\x01\n\x13\x43hangeTenantRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x02 \x01(\x03\x12\x11\n\x04name\x18\x03 \x01(\tH\x00\x88\x01\x01\x12/\n\x05rules\x18\x04 \x01(\x0b\x32 .strongroom.types.v1.TenantRules\x12\x31\n\x06quotas\x18\x05 \x01(\x0b\x32!.strongroom.vault.v1.TenantQuotas\x12\x15\n\x08\x64isabled\x18\x06 \x01(\x08H\x01\x88\x01\x01\x42\x07\n\x05_nameB\x0b\n\t_disabled\"C\n\x14\x43hangeTenantResponse\x12+\n\x06tenant\x18\x01 \x01(\x0b\x32\x1b.strongroom.vault.v1.Tenant\"\x11\n\x0fStandingRequest\"E\n\x10StandingResponse\x12\x31\n\x06quotas\x18\x01 \x01(\x0b\x32!.strongroom.vault.v1.TenantQuotas2\xea\x03\n\x07Tenants\x12\x63\n\x0c\x43reateTenant\x12(.strongroom.vault.v1.CreateTenantRequest\x1a).strongroom.vault.v1.CreateTenantResponse\x12Z\n\tGetTenant\x12%.strongroom.vault.v1.GetTenantRequest\x1a&.strongroom.vault.v1.GetTenantResponse\x12`\n\x0bPageTenants\x12\'.strongroom.vault.v1.PageTenantsRequest\x1a(.strongroom.vault.v1.PageTenantsResponse\x12\x63\n\x0c\x43hangeTenant\x12(.strongroom.vault.v1.ChangeTenantRequest\x1a).strongroom.vault.v1.ChangeTenantResponse\x12W\n\x08Standing\x12$.strongroom.vault.v1.StandingRequest\x1a%.strongroom.vault.v1.StandingResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,29 +34,29 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'strongroom.vault.v1.tenants
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TENANTQUOTAS']._serialized_start=126
-  _globals['_TENANTQUOTAS']._serialized_end=206
-  _globals['_TENANT']._serialized_start=209
-  _globals['_TENANT']._serialized_end=427
-  _globals['_CREATETENANTREQUEST']._serialized_start=430
-  _globals['_CREATETENANTREQUEST']._serialized_end=590
-  _globals['_CREATETENANTRESPONSE']._serialized_start=592
-  _globals['_CREATETENANTRESPONSE']._serialized_end=676
-  _globals['_GETTENANTREQUEST']._serialized_start=678
-  _globals['_GETTENANTREQUEST']._serialized_end=715
-  _globals['_GETTENANTRESPONSE']._serialized_start=717
-  _globals['_GETTENANTRESPONSE']._serialized_end=781
-  _globals['_PAGETENANTSREQUEST']._serialized_start=783
-  _globals['_PAGETENANTSREQUEST']._serialized_end=833
-  _globals['_PAGETENANTSRESPONSE']._serialized_start=835
-  _globals['_PAGETENANTSRESPONSE']._serialized_end=922
-  _globals['_CHANGETENANTREQUEST']._serialized_start=925
-  _globals['_CHANGETENANTREQUEST']._serialized_end=1156
-  _globals['_CHANGETENANTRESPONSE']._serialized_start=1158
-  _globals['_CHANGETENANTRESPONSE']._serialized_end=1225
-  _globals['_STANDINGREQUEST']._serialized_start=1227
-  _globals['_STANDINGREQUEST']._serialized_end=1244
-  _globals['_STANDINGRESPONSE']._serialized_start=1246
-  _globals['_STANDINGRESPONSE']._serialized_end=1315
-  _globals['_TENANTS']._serialized_start=1318
-  _globals['_TENANTS']._serialized_end=1808
+  _globals['_TENANTQUOTAS']._serialized_end=208
+  _globals['_TENANT']._serialized_start=211
+  _globals['_TENANT']._serialized_end=429
+  _globals['_CREATETENANTREQUEST']._serialized_start=432
+  _globals['_CREATETENANTREQUEST']._serialized_end=592
+  _globals['_CREATETENANTRESPONSE']._serialized_start=594
+  _globals['_CREATETENANTRESPONSE']._serialized_end=678
+  _globals['_GETTENANTREQUEST']._serialized_start=680
+  _globals['_GETTENANTREQUEST']._serialized_end=717
+  _globals['_GETTENANTRESPONSE']._serialized_start=719
+  _globals['_GETTENANTRESPONSE']._serialized_end=783
+  _globals['_PAGETENANTSREQUEST']._serialized_start=785
+  _globals['_PAGETENANTSREQUEST']._serialized_end=835
+  _globals['_PAGETENANTSRESPONSE']._serialized_start=837
+  _globals['_PAGETENANTSRESPONSE']._serialized_end=924
+  _globals['_CHANGETENANTREQUEST']._serialized_start=927
+  _globals['_CHANGETENANTREQUEST']._serialized_end=1158
+  _globals['_CHANGETENANTRESPONSE']._serialized_start=1160
+  _globals['_CHANGETENANTRESPONSE']._serialized_end=1227
+  _globals['_STANDINGREQUEST']._serialized_start=1229
+  _globals['_STANDINGREQUEST']._serialized_end=1246
+  _globals['_STANDINGRESPONSE']._serialized_start=1248
+  _globals['_STANDINGRESPONSE']._serialized_end=1317
+  _globals['_TENANTS']._serialized_start=1320
+  _globals['_TENANTS']._serialized_end=1810
 # @@protoc_insertion_point(module_scope)

@@ -28,19 +28,23 @@ class TenantQuotas(_message.Message):
 
     REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     CONCURRENCY_FIELD_NUMBER: _builtins.int
+    BINDINGS_FIELD_NUMBER: _builtins.int
     requests_per_minute: _builtins.int
     """At all gateways together."""
     concurrency: _builtins.int
     """Calls under way at once, at each process."""
+    bindings: _builtins.int
+    """Bindings that have not ended; usually as many as come. One that is revoked gives room again."""
     def __init__(
         self,
         *,
         requests_per_minute: _builtins.int = ...,
         concurrency: _builtins.int = ...,
+        bindings: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concurrency", b"concurrency", "requests_per_minute", b"requests_per_minute"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bindings", b"bindings", "concurrency", b"concurrency", "requests_per_minute", b"requests_per_minute"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
