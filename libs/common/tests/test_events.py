@@ -58,6 +58,10 @@ class Reader:
             while self.seen != wanted:
                 await asyncio.sleep(0.005)
 
+    async def ended(self) -> None:
+        async with asyncio.timeout(10):
+            await self._task
+
     async def cut(self) -> str | None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
@@ -92,6 +96,18 @@ async def test_a_reader_cut_at_random_moments_gets_every_event_once(redis: Redis
 async def write(redis: Redis, total: int) -> None:
     for revision in range(1, total + 1):
         await publish(redis, revision)
+
+
+async def test_a_hub_that_lets_its_readers_go_gives_them_first_what_it_has(redis: Redis, hub: EventHub) -> None:
+    joined = asyncio.Event()
+    reader = Reader(hub, joined=joined)
+    await joined.wait()
+    for revision in (1, 2):
+        await publish(redis, revision)
+    await reader.until([1, 2])
+    hub.release()
+    await reader.ended()
+    assert reader.seen == [1, 2]
 
 
 async def test_an_emptied_redis_resets_live_and_returning_readers(redis: Redis, hub: EventHub) -> None:

@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from common.errors import PermissionDenied, PolicyRefused, Throttled
+from common.errors import PermissionDenied, PolicyRefused, Throttled, Unavailable
 from common.rpc import client
 from common.rpc.errors import from_rpc
 from grpc.aio import AioRpcError
 from strongroom.signing.v1 import signing_service_pb2 as messages
+from strongroom.types.v1.request_pb2 import SignedRequest
+from strongroom.vault.v1.signer_pb2 import SignResponse
 from verifier.sign_stream import IN_FLIGHT, SignStream
 from verifier.signing_servicer import STREAMS
 
@@ -193,3 +195,27 @@ async def test_a_stream_on_which_nothing_is_asked_ends() -> None:
         raise AssertionError
 
     assert [one async for one in SignStream(sign_nothing, idle_s=0.05).run(silence())] == []
+
+
+async def test_a_stream_that_is_stopped_answers_what_it_has_read_and_then_says_to_go_elsewhere() -> None:
+    signing, read = asyncio.Event(), asyncio.Event()
+
+    async def two() -> AsyncIterator[messages.SignStreamRequest]:
+        for number in (1, 2):
+            yield messages.SignStreamRequest(id=number, binding_id="b" * 32, request=READ)
+        read.set()
+        await asyncio.Event().wait()
+
+    async def sign(binding: str, batch: Any) -> SignResponse:
+        await signing.wait()
+        return SignResponse(signed=[SignedRequest() for _ in batch])
+
+    stream = SignStream(sign)
+    answers = stream.run(two())
+    first = asyncio.create_task(anext(answers))
+    await read.wait()
+    stream.stop()
+    signing.set()
+    assert {(await first).id, (await anext(answers)).id} == {1, 2}
+    with pytest.raises(Unavailable):
+        await anext(answers)

@@ -59,7 +59,7 @@ def _order(stream_id: str) -> tuple[int, int]:
 class _Subscriber:
     """One reader's buffer; `lost` says that it was too slow and has to resume from its last event."""
 
-    queue: asyncio.Queue[tuple[str, Item]] = field(default_factory=lambda: asyncio.Queue(QUEUE_LIMIT))
+    queue: asyncio.Queue[tuple[str, Item] | None] = field(default_factory=lambda: asyncio.Queue(QUEUE_LIMIT))
     lost: bool = False
 
     def put(self, stream_id: str, item: Item) -> None:
@@ -67,6 +67,13 @@ class _Subscriber:
             self.queue.put_nowait((stream_id, item))
         except asyncio.QueueFull:
             self.lost = True
+
+    def end(self) -> None:
+        """End the reader after what it has been given."""
+        if self.queue.full():
+            self.lost = True
+        else:
+            self.queue.put_nowait(None)
 
 
 class EventHub:
@@ -99,7 +106,10 @@ class EventHub:
             for last, item in backlog:  # noqa: B007  the last id goes on below
                 yield item
             while not subscriber.lost:
-                stream_id, item = await subscriber.queue.get()
+                entry = await subscriber.queue.get()
+                if entry is None:
+                    return
+                stream_id, item = entry
                 if isinstance(item, Reset):
                     last = "0-0"
                 elif _order(stream_id) <= _order(last):
@@ -107,6 +117,12 @@ class EventHub:
                 yield item
         finally:
             self._leave(tenant, subscriber)
+
+    def release(self) -> None:
+        """End every reader after what it has been given; it may resume elsewhere."""
+        for readers in self._readers.values():
+            for reader in readers:
+                reader.end()
 
     async def close(self) -> None:
         """End every blocking read; takes up to one blocking period."""

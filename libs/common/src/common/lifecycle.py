@@ -12,7 +12,8 @@ import uvloop
 
 from common import logs
 
-GRACE_S: Final = 10.0
+# A process that is told to stop has ten seconds in all; calls under way get this long.
+DRAIN_S: Final = 8.0
 FILES: Final = 65_536
 PR_SET_DUMPABLE: Final = 4  # of prctl(2)
 

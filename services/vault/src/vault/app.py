@@ -9,7 +9,7 @@ import grpc
 from common import lifecycle, logs
 from common.clock import Clock, SystemClock
 from common.errors import StrongroomError, Unavailable
-from common.lifecycle import GRACE_S
+from common.lifecycle import DRAIN_S
 from common.rpc import server as rpc_server
 from common.rpc.health import Health
 from common.rpc.tls import Identity
@@ -139,15 +139,17 @@ class App:
         rpc = self._server()
         await rpc.start()
         logs.get().info("serving", address=self._settings.listen)
+        canary = asyncio.create_task(lifecycle.until(stopping, CANARY_S, self._canary))
         duties = [
-            asyncio.create_task(lifecycle.until(stopping, CANARY_S, self._canary)),
             asyncio.create_task(lifecycle.until(stopping, HEADS_S, self._heads.round)),
             asyncio.create_task(self._reconcile(stopping)),
             asyncio.create_task(self._revocations.run(stopping)),
         ]
         await stopping.wait()
+        canary.cancel()  # it must not say that we are ready once more
+        await asyncio.gather(canary, return_exceptions=True)
         await self._health.ready(False)
-        await rpc.stop(GRACE_S)
+        await rpc.stop(DRAIN_S)
         for duty in duties:
             duty.cancel()
         await asyncio.gather(*duties, return_exceptions=True)

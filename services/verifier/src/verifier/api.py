@@ -8,7 +8,7 @@ from aiohttp import ClientSession
 from common import logs
 from common.clock import SystemClock
 from common.events import EventHub
-from common.lifecycle import until
+from common.lifecycle import DRAIN_S, until
 from common.rpc import server
 from common.tokens import TokenVerifier
 from strongroom.signing.v1 import signing_service_pb2
@@ -40,9 +40,9 @@ from verifier.status import Status
 from verifier.turns import LATEST_S
 from verifier.vault_client import VaultClient
 
-# Calls under way get this long; a stream of events ends with it and is resumed elsewhere.
-DRAIN_S: Final = 3.0
 CALLERS: Final = {**servicer.CALLERS, **signing_servicer.CALLERS, **market.CALLERS}
+# Needs Redis; the other two services go on without it.
+VERIFICATION: Final = verification_service_pb2.DESCRIPTOR.services_by_name["VerificationService"].full_name
 # Connections to the exchange, of trading and of market data: neither can take the other's.
 TRADING: Final = 256
 BROKER_HEADER: Final = "X-CHANNEL-API-CODE"
@@ -52,7 +52,7 @@ async def run_api(settings: ApiSettings, stopping: asyncio.Event) -> None:
     """Serve the three services until `stopping`."""
     logs.configure("verifier", settings.log_level)
     async with (
-        links_of(settings, stopping) as links,
+        links_of(settings, stopping, of_redis=[VERIFICATION]) as links,
         open_session(TRADING) as trading,
         open_session(market.AT_ONCE) as public,
     ):
@@ -86,10 +86,14 @@ async def run_api(settings: ApiSettings, stopping: asyncio.Event) -> None:
         rpc = server.build(settings.listen, links.identity, CALLERS, settings.trust_domain, services)
         await rpc.start()
         logs.get().info("serving", address=settings.listen)
-        await until(stopping, LOOK_S, missed.look)
-        await rpc.stop(DRAIN_S)
-        await background.close()
-        await events.close()
+        duty = asyncio.create_task(until(stopping, LOOK_S, missed.look))
+        await stopping.wait()
+        ending = asyncio.create_task(rpc.stop(DRAIN_S))  # lets no call in any more
+        events.release()
+        signing.release()
+        await ending
+        duty.cancel()
+        await asyncio.gather(duty, background.close(), events.close(), return_exceptions=True)
 
 
 def _signing(

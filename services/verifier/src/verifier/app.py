@@ -4,11 +4,11 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import SystemRandom
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from common import logs, redis
@@ -107,18 +107,22 @@ async def _reconcile(reconciler: Reconciler, lost: asyncio.Event, stopping: asyn
 
 
 @asynccontextmanager
-async def links_of(settings: VerifierSettings, stopping: asyncio.Event) -> AsyncIterator[Links]:
-    """Open the connections and the health port, watch them, and close everything at the end."""
+async def links_of(
+    settings: VerifierSettings, stopping: asyncio.Event, *, of_redis: Sequence[str] = ()
+) -> AsyncIterator[Links]:
+    """Open the connections and the health port, watch them, and close everything at the end.
+
+    `of_redis` are the services that need Redis; with none the whole process does.
+    """
     identity = Identity.of(settings)
     store = redis.connect(settings.redis_url, settings.redis_password_file)
     channel = client.channel(settings.vault_target, "vault", identity)
     health = Health(settings.health_address)
     await health.start()
-    watch = asyncio.create_task(until(stopping, READY_S, lambda: _set_ready(health, store, channel)))
+    watch = asyncio.create_task(_watch(stopping, health, store, channel, of_redis))
     try:
         yield Links(store, channel, identity)
     finally:
-        await health.ready(False)
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
         await channel.close()
@@ -126,15 +130,32 @@ async def links_of(settings: VerifierSettings, stopping: asyncio.Event) -> Async
         await health.stop()
 
 
-async def _set_ready(health: Health, store: Redis, channel: grpc.aio.Channel) -> None:
-    """Be ready while Redis and the vault service answer; liveness does not depend on either."""
+async def _watch(
+    stopping: asyncio.Event, health: Health, store: Redis, channel: grpc.aio.Channel, of_redis: Sequence[str]
+) -> None:
+    """Be ready for what can be done until `stopping`, and for nothing from then on; liveness depends on no other."""
+
+    async def look() -> None:
+        vault, redis_there = await asyncio.gather(_answers(channel.channel_ready()), _answers(store.ping()))
+        await health.ready(vault and (redis_there or bool(of_redis)))
+        for service in of_redis:
+            await health.ready(vault and redis_there, service)
+
+    looking = asyncio.create_task(until(stopping, READY_S, look))
+    await stopping.wait()
+    looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)
+    for service in ("", *of_redis):
+        await health.ready(False, service)
+
+
+async def _answers(asked: Awaitable[Any]) -> bool:
     try:
         async with asyncio.timeout(READY_TIMEOUT_S):
-            await asyncio.gather(store.ping(), channel.channel_ready())
+            await asked
     except (RedisError, OSError, TimeoutError):
-        await health.ready(False)
-    else:
-        await health.ready(True)
+        return False
+    return True
 
 
 def consumer_name() -> str:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
-from common.errors import Internal, InvalidArgument, PolicyRefused, StrongroomError
+from common.errors import Internal, InvalidArgument, PolicyRefused, StrongroomError, Unavailable
 from common.rpc.errors import to_rpc
 from strongroom.signing.v1 import signing_service_pb2 as messages
 from strongroom.types.v1.request_pb2 import ExchangeRequest
@@ -38,12 +38,14 @@ class SignStream:
         self._answers: asyncio.Queue[messages.SignStreamResponse | Exception | None] = asyncio.Queue()
         self._left = 0
         self._reading = True
+        self._end_told: Unavailable | None = None
+        self._reader: asyncio.Task[None] | None = None
 
     async def run(
         self, requests: AsyncIterator[messages.SignStreamRequest]
     ) -> AsyncGenerator[messages.SignStreamResponse, None]:
         """Yield one answer for each request, as they are made; a request is read only while there is room for it."""
-        self._start(self._read(requests))
+        self._reader = self._start(self._read(requests))
         try:
             while (answer := await self._answers.get()) is not None:
                 if isinstance(answer, Exception):
@@ -55,18 +57,25 @@ class SignStream:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def stop(self) -> None:
+        """Read no more; after the answers to what was read the caller is told to go on elsewhere."""
+        self._end_told = Unavailable(retry_after=0.1)
+        if self._reader is not None:
+            self._reader.cancel()
+
     async def _read(self, requests: AsyncIterator[messages.SignStreamRequest]) -> None:
-        while True:
-            await self._room.acquire()
-            try:
+        try:
+            while True:
+                await self._room.acquire()
                 async with asyncio.timeout(self._idle_s):
                     request = await anext(requests)
-            except (StopAsyncIteration, TimeoutError):
-                break
-            self._left += 1
-            self._add(request)
-        self._reading = False
-        self._end()
+                self._left += 1
+                self._add(request)
+        except (StopAsyncIteration, TimeoutError):
+            pass
+        finally:
+            self._reading = False
+            self._end()
 
     def _add(self, request: messages.SignStreamRequest) -> None:
         binding = request.binding_id
@@ -106,7 +115,7 @@ class SignStream:
             for one, signed in zip(batch, told.signed, strict=True)
         ]
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         async def guarded() -> None:
             try:
                 await work
@@ -119,10 +128,11 @@ class SignStream:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _: work.close())  # one that was given up before it began
+        return task
 
     def _end(self) -> None:
         if not self._reading and not self._left:
-            self._answers.put_nowait(None)
+            self._answers.put_nowait(self._end_told)
 
 
 def _refused(request: messages.SignStreamRequest, error: StrongroomError) -> messages.SignStreamResponse:

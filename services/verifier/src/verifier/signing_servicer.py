@@ -39,7 +39,7 @@ class SigningServicer(SigningServiceServicer):
         self._signer = signer
         self._execution = execution
         self._time = time
-        self._streams: dict[str, int] = {}
+        self._streams: dict[SignStream, str] = {}
 
     async def Execute(
         self, request: messages.ExecuteRequest, context: ServicerContext
@@ -61,21 +61,25 @@ class SigningServicer(SigningServiceServicer):
     ) -> AsyncIterator[messages.SignStreamResponse]:
         """Have many requests signed; each is answered, in any order."""
         token, caller = self._caller(context, MAY_SIGN)
-        if self._streams.get(caller.tenant, 0) >= STREAMS:
+        if sum(tenant == caller.tenant for tenant in self._streams.values()) >= STREAMS:
             raise Throttled("too_many_streams", "This tenant has as many streams open as it may.", retry_after=5)
-        self._streams[caller.tenant] = self._streams.get(caller.tenant, 0) + 1
 
         async def sign(binding: str, batch: Sequence[ExchangeRequest]) -> SignResponse:
             return await self._sign(token, binding, batch)
 
+        stream = SignStream(sign)
+        self._streams[stream] = caller.tenant
         try:
-            async with aclosing(SignStream(sign).run(requests)) as answers:
+            async with aclosing(stream.run(requests)) as answers:
                 async for answer in answers:
                     yield answer
         finally:
-            self._streams[caller.tenant] -= 1
-            if not self._streams[caller.tenant]:
-                del self._streams[caller.tenant]
+            del self._streams[stream]
+
+    def release(self) -> None:
+        """End every stream after the answers to what was read of it."""
+        for stream in self._streams:
+            stream.stop()
 
     async def SignWebSocketLogin(
         self, request: messages.SignWebSocketLoginRequest, context: ServicerContext

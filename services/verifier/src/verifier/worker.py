@@ -9,7 +9,7 @@ from typing import Final
 
 from common import logs
 from common.clock import Clock
-from common.lifecycle import pause, until
+from common.lifecycle import DRAIN_S, pause, until
 from redis.exceptions import RedisError
 
 from verifier.jobs import ASKED, BACKGROUND, STREAMS, Delivery, GroupLost, Job, Misfit, Outcome, Queue, decode
@@ -32,7 +32,6 @@ BACKGROUND_SHARE: Final = 3 / 4
 TENANT_SHARE: Final = 3 / 4
 SWEEP_S: Final = 0.25
 # Within the process's grace, with time left to answer and to close connections.
-DRAIN_S: Final = 8.0
 CONSUMER_IDLE_MS: Final = 3_600_000
 
 

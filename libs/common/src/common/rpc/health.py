@@ -13,7 +13,8 @@ NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 class Health:
     """Answer liveness (service `live`) as long as the process turns, and readiness (service ``) as it was told.
 
-    `port` is the one in use, also when 0 was asked for.
+    A service of the process may have a readiness of its own, by its full name. `port` is the one in use, also when 0
+    was asked for.
     """
 
     def __init__(self, address: str) -> None:
@@ -28,9 +29,9 @@ class Health:
         await self.ready(False)
         await self._server.start()
 
-    async def ready(self, yes: bool) -> None:
-        """Set what a readiness probe is told."""
-        await self._servicer.set("", SERVING if yes else NOT_SERVING)
+    async def ready(self, yes: bool, service: str = "") -> None:
+        """Set what a readiness probe is told, of the whole process or of one service."""
+        await self._servicer.set(service, SERVING if yes else NOT_SERVING)
 
     async def stop(self) -> None:
         """Stop answering."""
