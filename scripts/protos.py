@@ -10,6 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 TARGET = ROOT / "libs" / "common" / "src"
+# The client library imports none of that code: it makes its messages of these descriptions, in a pool of its own.
+SIGNING = ROOT / "libs" / "client" / "src" / "strongroom_client" / "signing.binpb"
 
 
 def generate(target: Path) -> None:
@@ -26,11 +28,19 @@ def generate(target: Path) -> None:
     (target / "strongroom" / "py.typed").touch()
 
 
+def describe(target: Path) -> None:
+    """Write what the signing service's messages are made of."""
+    options = [f"--descriptor_set_out={target}", "--include_imports", "strongroom/signing/v1/signing_service.proto"]
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTOS}", *options]
+    subprocess.run(command, check=True, cwd=PROTOS)
+
+
 def main() -> int:
     """Generate in place, or compare with a fresh generation."""
     subprocess.run([str(Path(sys.executable).parent / "buf"), "lint"], check=True, cwd=ROOT)
     if "--check" not in sys.argv[1:]:
         generate(TARGET)
+        describe(SIGNING)
         return 0
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))
@@ -43,6 +53,10 @@ def main() -> int:
         different = fresh ^ committed | {
             path for path in fresh & committed if not filecmp.cmp(Path(folder) / path, TARGET / path, shallow=False)
         }
+        described = Path(folder) / SIGNING.name
+        describe(described)
+        if not SIGNING.exists() or not filecmp.cmp(described, SIGNING, shallow=False):
+            different.add(SIGNING.relative_to(ROOT))
         for path in sorted(different):
             sys.stderr.write(f"{path} is not what protos/ generates: run `make protos`\n")
         return 1 if different else 0

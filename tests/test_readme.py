@@ -32,6 +32,7 @@ def shown(sample: str) -> list[str]:
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Run `strongroom up` in an empty folder, and yield that folder once the stack is up."""
     folder = tmp_path_factory.mktemp("readme")
+    (folder / ".venv").symlink_to(sys.prefix)
     settings = {"STRONGROOM_HOME": str(folder / ".strongroom"), "STRONGROOM_PORT": str(free_port())}
     with (folder / "up.log").open("wb") as log:
         process = subprocess.Popen(
@@ -71,12 +72,12 @@ def test_make_up_prints_what_the_readme_shows(up: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the README's commands need curl")
-def test_the_curl_commands_bind_follow_verify_refuse_and_revoke(up: Path) -> None:
+def test_the_commands_bind_follow_verify_refuse_execute_and_revoke(up: Path) -> None:
     ending = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"
     script = "set -euo pipefail\n" + ending + "\n".join(blocks("sh"))
     with (up / "curl.log").open("wb") as log:
         done = subprocess.run(
-            ["bash", "-c", script], cwd=up, env=clean_environment(), stdout=log, stderr=log, timeout=60, check=False
+            ["bash", "-c", script], cwd=up, env=clean_environment(), stdout=log, stderr=log, timeout=100, check=False
         )
     printed = (up / "curl.log").read_text()
     assert done.returncode == 0, printed
@@ -93,5 +94,8 @@ def test_the_curl_commands_bind_follow_verify_refuse_and_revoke(up: Path) -> Non
     ]
     assert '"status": "connected"' in printed
     assert printed.count("204") >= 2
+    assert "sealed: nobody here saw the secret" in printed
+    assert re.search(r'^\{"code":"00000".*"orderId"', printed, re.MULTILINE), printed
+    assert "refused  withdraw" in printed
     left = {path.name for path in (up / ".strongroom").iterdir()}
     assert not left & {"header", "bind.json", "wrong.json", "bound.json", "verified.json", "refused.json"}

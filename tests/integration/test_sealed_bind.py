@@ -1,13 +1,8 @@
 """Sealed binds through the whole stack, and `strongroom bind` as people use it."""
 
 import json
-import os
-import pty
-import select
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +13,7 @@ from strongroom_client import Credential
 from strongroom_client.credential import SealingKey
 
 from tests.integration.conftest import Driver, eventually
+from tests.integration.terminal import CTRL_C, Terminal
 
 COMMAND = [sys.executable, "-m", "cli", "bind"]
 
@@ -126,36 +122,30 @@ def test_what_cannot_be_bound_ends_with_one_line_and_nothing_of_the_key(
     assert "canary" not in done.stderr
 
 
-def at_a_terminal(driver: Driver, answers: list[str], signal_at_end: int = 0) -> tuple[int, str]:
-    """Run the command at a terminal of its own and answer its questions; return exit status and all that was shown."""
+def asked(driver: Driver) -> Terminal:
     environment = clean_environment(STRONGROOM_HOME=str(driver.stack.home))
-    child, terminal = pty.fork()
-    if child == 0:
-        os.execve(sys.executable, [*COMMAND, "--wait"], environment)
-    shown, waiting, deadline = "", list(answers), time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if select.select([terminal], [], [], 0.1)[0]:
-            try:
-                shown += os.read(terminal, 4096).decode()
-            except OSError:  # the other end is closed: it has ended
-                break
-        if shown.count(": ") == len(answers) - len(waiting) + 1:
-            if waiting:
-                os.write(terminal, waiting.pop(0).encode() + b"\n")
-            elif signal_at_end:
-                os.kill(child, signal_at_end)
-                signal_at_end = 0
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown
+    return Terminal([*COMMAND, "--wait"], environment)
 
 
 def test_at_a_terminal_the_three_values_are_asked_for_and_never_shown(driver: Driver) -> None:
     credential = driver.account()
-    status, shown = at_a_terminal(driver, [credential[name] for name in ("api_key", "secret_key", "passphrase")])
-    assert (status, "connected" in shown) == (0, True), shown
-    assert [part for part in credential.values() if part in shown] == []
+    with asked(driver) as terminal:
+        for question, name in (
+            ("API key: ", "api_key"),
+            ("Secret key: ", "secret_key"),
+            ("Passphrase: ", "passphrase"),
+        ):
+            terminal.expect(question)
+            terminal.type(credential[name] + "\n")
+        assert (terminal.end(), "connected" in terminal.shown) == (0, True), terminal.shown
+    assert [part for part in credential.values() if part in terminal.shown] == []
 
 
 def test_ctrl_c_at_a_question_ends_with_one_line(driver: Driver) -> None:
-    status, shown = at_a_terminal(driver, ["bg_" + "1" * 32], signal.SIGINT)
-    assert (status, "strongroom: stopped" in shown, "Traceback" in shown) == (130, True, False)
+    with asked(driver) as terminal:
+        terminal.expect("API key: ")
+        terminal.type("bg_" + "1" * 32 + "\n")
+        terminal.expect("Secret key: ")
+        terminal.type(CTRL_C)
+        assert terminal.end() == 130
+    assert ("strongroom: stopped" in terminal.shown, "Traceback" in terminal.shown) == (True, False)

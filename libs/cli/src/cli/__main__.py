@@ -12,26 +12,44 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from cli import audit
+from cli import audit, bindings, freeze, tenants
 from cli.bind import bind, rotate
+from cli.execute import execute
 from cli.processes import LaunchError
+from cli.reconcile import reconcile
 from cli.screen import Screen
 from cli.settings import LaunchSettings
+from cli.watch import watch
 
 if TYPE_CHECKING:
     from cli.stack import Stack
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a trace with the values of variables could show a secret
-    help="Strongroom on one machine, and binding keys anywhere.",
+    rich_markup_mode=None,  # plain lines, the same in a terminal and in a log
+    help="Strongroom: keys of an exchange, bound once and used without being seen. Exit status: 0 done; 1 refused; "
+    "2 wrong option; 3 done, and not connected; 4 not available, a repeat does no harm; 5 it may have been done, look; "
+    "130 Ctrl-C.",
 )
-app.command()(bind)
-app.command()(rotate)
+for run in (
+    bind,
+    bindings.show,
+    watch,
+    bindings.verify,
+    bindings.balances,
+    rotate,
+    bindings.revoke,
+    execute,
+    reconcile,
+):
+    app.command()(run)
+app.command("list")(bindings.listed)
 policy = typer.Typer(no_args_is_help=True, help="What may be signed.")
 app.add_typer(policy, name="policy")
 app.add_typer(audit.app, name="audit")
+app.add_typer(freeze.app, name="freeze")
+app.add_typer(tenants.app, name="tenants")
 EVERYTHING = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 WATCH_PERIOD = 0.5
 STOPPED = 130  # as a shell says of Ctrl-C

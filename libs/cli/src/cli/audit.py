@@ -15,12 +15,14 @@ import typer
 from common.trail import files_of
 from common.trail_check import Chain, Check
 
+from cli.audit_own import listed
 from cli.processes import LaunchError
 
 if TYPE_CHECKING:
     from cli.audit_anchors import Anchors
 
 app = typer.Typer(no_args_is_help=True, help="Check and read the audit trail of the vault service.")
+app.command("list")(listed)
 Files = Annotated[list[Path], typer.Argument(help="files of a trail, or folders of them; their order does not matter")]
 PublicKey = Annotated[Path | None, typer.Option(help="the audit key's public half: PEM, or what `audit heads` wrote")]
 Kept = Annotated[Path | None, typer.Option("--heads", help="compare with what `audit heads` wrote")]

@@ -16,7 +16,7 @@ from rich.text import Text
 from cli.room import printable
 
 if TYPE_CHECKING:
-    from strongroom_client import Binding
+    from strongroom_client import Binding, StatusEvent
 
 COLOURS = {"connected": "green", "limited": "yellow", "pending": "cyan", "rejected": "red", "disconnected": "red"}
 WIDTH = 14
@@ -72,8 +72,9 @@ class Screen:
 
     def facts(self, rows: Sequence[tuple[str, str]]) -> None:
         """Print names and what they are."""
+        width = max([WIDTH, *(len(name) + 2 for name, _ in rows)])
         for name, value in rows:
-            self.line(f"  {name:<{WIDTH}}{value}")
+            self.line(f"  {name:<{width}}{value}")
 
     def details(self, binding: "Binding") -> None:
         """Print the credential, balances, strategies and findings of a binding."""
@@ -96,7 +97,7 @@ def dumped(resource: Any) -> str:
     return json.dumps(asdict(resource))
 
 
-def said(binding: "Binding") -> str:
+def said(binding: "Binding | StatusEvent") -> str:
     """Return status and reason in a few words."""
     reason = f" ({binding.reason})" if binding.reason else ""
     return f"{binding.status}{reason}{' (stale)' if binding.stale else ''}"

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 from cli.processes import LaunchError
 
 NAMES = {"STRONGROOM_HOME", "STRONGROOM_PORT", "STRONGROOM_BITGET_URL", "STRONGROOM_EGRESS_IPS", "STRONGROOM_LOG_LEVEL"}
-# Where commands find a gateway (see `room`): they say nothing of the stack, and may stand beside its own.
+# Where commands find a gateway (`room`) or Redis (`reconcile`): not the stack's, and they may stand beside its own.
 OTHERS = {"STRONGROOM_URL", "STRONGROOM_TOKEN_FILE", "STRONGROOM_CA_FILE", "STRONGROOM_TENANT"}
+OTHERS |= {"STRONGROOM_REDIS_URL", "STRONGROOM_REDIS_PASSWORD_FILE"}
 SIMULATED_EGRESS = "127.0.0.1"  # where the simulator sees our requests come from
 
 

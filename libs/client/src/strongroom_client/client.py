@@ -17,12 +17,13 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from strongroom_client import admin, calls
+from strongroom_client import admin, calls, ccxt
 from strongroom_client import events as following
 from strongroom_client import execution as executing
 from strongroom_client.errors import StrongroomError
 from strongroom_client.flow import Emit, Flow, Items, Open, Pause, ReadLine, Send, Step
-from strongroom_client.proxy import TokenAuth, TokenProvider, proxy_url
+from strongroom_client.proxy import TokenAuth, TokenProvider, at_once, fresh, proxy_url
+from strongroom_client.transport import EXCHANGE, AsyncBindingTransport, BindingTransport
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -238,7 +239,8 @@ class Strongroom:
     def __init__(
         self, base_url: str, token: str | TokenProvider, *, ca_file: str | None = None, timeout: float = TIMEOUT_S
     ) -> None:
-        self._options = options(base_url, token, ca_file, timeout)
+        self._token: TokenProvider = (lambda: token) if isinstance(token, str) else token
+        self._options = options(base_url, self._token, ca_file, timeout)
         self._base_url = base_url
         self._http = httpx.Client(base_url=base_url, **self._options)
         self._runner = Runner(self._http)
@@ -262,6 +264,15 @@ class Strongroom:
         """Return an httpx client whose addresses are the exchange's paths, and whose token is fresh; close it."""
         return httpx.Client(base_url=proxy_url(self._base_url, binding_id), **self._options)
 
+    def transport(self, binding_id: str, *, exchange: str = EXCHANGE) -> BindingTransport:
+        """Return a transport for an httpx client that calls `exchange`: its requests go through the binding."""
+        inner = httpx.HTTPTransport(verify=self._options["verify"], trust_env=False)
+        return BindingTransport(proxy_url(self._base_url, binding_id), self._token, inner, exchange)
+
+    def ccxt(self, binding_id: str) -> dict[str, Any]:
+        """Return the options that make `ccxt.bitget(…)` trade through the binding; the token in them does not renew."""
+        return ccxt.config(proxy_url(self._base_url, binding_id), at_once(self._token))
+
     bind = call(calls.bind)
     rotate = call(calls.rotate)
     seal = call(calls.seal)
@@ -283,7 +294,8 @@ class AsyncStrongroom:
     def __init__(
         self, base_url: str, token: str | TokenProvider, *, ca_file: str | None = None, timeout: float = TIMEOUT_S
     ) -> None:
-        self._options = options(base_url, token, ca_file, timeout)
+        self._token: TokenProvider = (lambda: token) if isinstance(token, str) else token
+        self._options = options(base_url, self._token, ca_file, timeout)
         self._base_url = base_url
         self._http = httpx.AsyncClient(base_url=base_url, **self._options)
         self._runner = AsyncRunner(self._http)
@@ -307,6 +319,15 @@ class AsyncStrongroom:
         """Return an httpx client whose addresses are the exchange's paths, and whose token is fresh; close it."""
         return httpx.AsyncClient(base_url=proxy_url(self._base_url, binding_id), **self._options)
 
+    def transport(self, binding_id: str, *, exchange: str = EXCHANGE) -> AsyncBindingTransport:
+        """Return a transport for an httpx client that calls `exchange`: its requests go through the binding."""
+        inner = httpx.AsyncHTTPTransport(verify=self._options["verify"], trust_env=False)
+        return AsyncBindingTransport(proxy_url(self._base_url, binding_id), self._token, inner, exchange)
+
+    async def ccxt(self, binding_id: str) -> dict[str, Any]:
+        """Return the options that make `ccxt.bitget(…)` trade through the binding; the token in them does not renew."""
+        return ccxt.config(proxy_url(self._base_url, binding_id), await fresh(self._token))
+
     bind = async_call(calls.bind)
     rotate = async_call(calls.rotate)
     seal = async_call(calls.seal)
@@ -322,7 +343,7 @@ class AsyncStrongroom:
     execute = async_call(executing.execute)
 
 
-def options(base_url: str, token: str | TokenProvider, ca_file: str | None, timeout: float) -> dict[str, Any]:
+def options(base_url: str, provider: TokenProvider, ca_file: str | None, timeout: float) -> dict[str, Any]:
     """Return what every httpx client here is made with; raise StrongroomError for an address no token must go to."""
     try:
         parts = urlsplit(base_url)
@@ -332,6 +353,5 @@ def options(base_url: str, token: str | TokenProvider, ca_file: str | None, time
         local = False
     if parts.scheme != "https" and not (parts.scheme == "http" and local):
         raise StrongroomError("The gateway's address must begin with https:// (http:// for this machine only).")
-    provider = (lambda: token) if isinstance(token, str) else token
     verify = ssl.create_default_context(cafile=ca_file) if ca_file else True
     return {"auth": TokenAuth(provider), "verify": verify, "timeout": timeout, "trust_env": False}

@@ -17,17 +17,27 @@ class TokenAuth(httpx.Auth):
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Ask a provider that blocks."""
-        token = self._provider()
-        if not isinstance(token, str):
-            raise TypeError("A blocking client needs a token provider that returns a text.")
-        request.headers["Authorization"] = f"Bearer {token}"
+        request.headers["Authorization"] = f"Bearer {at_once(self._provider)}"
         yield request
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Ask a provider of either kind."""
-        token = self._provider()
-        request.headers["Authorization"] = f"Bearer {await token if inspect.isawaitable(token) else token}"
+        request.headers["Authorization"] = f"Bearer {await fresh(self._provider)}"
         yield request
+
+
+def at_once(provider: TokenProvider) -> str:
+    """Return a token without waiting; raise TypeError for a provider that would have to be awaited."""
+    token = provider()
+    if not isinstance(token, str):
+        raise TypeError("A blocking client needs a token provider that returns a text.")
+    return token
+
+
+async def fresh(provider: TokenProvider) -> str:
+    """Return a token from a provider of either kind."""
+    token = provider()
+    return await token if inspect.isawaitable(token) else token
 
 
 def proxy_url(base_url: str, binding_id: str) -> str:

@@ -1,0 +1,79 @@
+"""What holds for every command, without a stack: help, completion, and nothing secret among the arguments."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli.__main__ import app
+from cli.processes import clean_environment
+from typer.main import get_command
+
+STRONGROOM = Path(sys.executable).with_name("strongroom")
+WANTED = {
+    "bind", "list", "show", "watch", "verify", "rotate", "revoke", "execute", "balances", "freeze create",
+    "freeze list", "freeze lift", "tenants list", "tenants show", "tenants create", "tenants change", "tenants disable",
+    "tenants enable", "audit list", "audit report", "audit verify", "audit heads", "policy explain", "reconcile",
+    "simulator", "up", "demo", "bootstrap",
+}  # fmt: skip
+
+
+def commands(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every command that does something, with its name as it is typed."""
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield name, command
+        return
+    for word, one in inner.items():
+        yield from commands(one, f"{name} {word}".strip())
+
+
+ALL = dict(commands(get_command(app)))
+
+
+def ran(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    environment = clean_environment(**settings)
+    return subprocess.run([STRONGROOM, *words], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_every_command_is_there_and_says_what_it_does() -> None:
+    assert ALL.keys() == WANTED
+    assert all(one.help and one.help.rstrip().endswith((".", "options.")) for one in ALL.values())
+
+
+def test_no_argument_or_option_takes_a_secret_or_a_token() -> None:
+    named = {(name, word) for name, one in ALL.items() for parameter in one.params for word in parameter.opts}
+    secret = ("secret", "passphrase", "password", "token", "api-key", "api_key")
+    risky = {(name, word) for name, word in named if any(part in word for part in secret)}
+    assert {word for _, word in risky} <= {"--token-file", "--redis-password-file"}
+    assert len(named) > 60
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["freeze", "--help"], ["execute", "--help"]])
+def test_help_is_plain_text(words: list[str]) -> None:
+    done = ran(*words)
+    assert "Usage: strongroom" in done.stdout + done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_offered_for_each_shell(shell: str) -> None:
+    script = ran("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert (script.returncode, "_STRONGROOM_COMPLETE" in script.stdout) == (0, True), script.stderr
+
+
+def test_bash_completes_commands_options_and_their_values(tmp_path: Path) -> None:
+    path = f"{STRONGROOM.parent}:{os.environ['PATH']}"
+    script = ran("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1").stdout
+    (tmp_path / "completion").write_text(script)
+    for typed, offered in ((["re"], "revoke"), (["freeze", "l"], "lift"), (["list", "--status", "con"], "connected")):
+        words = " ".join(f"'{word}'" for word in ("strongroom", *typed))
+        asked = f"source completion; COMP_WORDS=({words}); COMP_CWORD={len(typed)}; _strongroom_completion strongroom"
+        shell = subprocess.run(
+            ["bash", "-c", f"{asked}; printf '%s\\n' \"${{COMPREPLY[@]}}\""],
+            cwd=tmp_path, env=clean_environment() | {"PATH": path}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert offered in shell.stdout.split(), shell.stdout + shell.stderr
