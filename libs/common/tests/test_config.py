@@ -94,6 +94,7 @@ SAFE = {
         ({"redis_url": "rediss://redis:6379?ssl_check_hostname=False"}, "redis_url: ssl_check_hostname switches"),
         ({"bitget_url": "http://api.bitget.com"}, "bitget_url: TLS is off"),
         ({"console_url": "http://127.0.0.1:8080"}, "console_url: TLS is off"),
+        ({"console_token_url": "http://127.0.0.1/token"}, "console_token_url: TLS is off"),
         ({"console_local_file": "/console.json"}, "console_local_file: signs people in"),
     ],
 )

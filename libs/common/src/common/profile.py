@@ -22,8 +22,9 @@ def faults(settings: dict[str, Any]) -> list[str]:
     found += [f"redis_url: {name} switches verification off" for name in _unverified(redis)]
     if bitget and not bitget.startswith("https://"):
         found.append("bitget_url: TLS is off: must begin with https://")
-    if str(settings.get("console_url") or "https:").startswith("http:"):
-        found.append("console_url: TLS is off: must begin with https://")
+    for name in ("console_url", "console_authorize_url", "console_token_url"):
+        if str(settings.get(name) or "").startswith("http:"):
+            found.append(f"{name}: TLS is off: must begin with https://")
     if settings.get("console_local_file"):
         found.append("console_local_file: signs people in without asking who they are")
     return found

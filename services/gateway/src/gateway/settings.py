@@ -1,12 +1,12 @@
 """Own the gateway's settings. No secret is among them: the password of Redis is in a file of its own."""
 
 from ipaddress import ip_address
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from common.config import Address, RedisSettings
-from pydantic import AfterValidator, BeforeValidator, Field, FilePath
+from pydantic import AfterValidator, BeforeValidator, Field, FilePath, model_validator
 
-from gateway.console.origin import Origin
+from gateway.console.origin import Endpoint, Origin
 
 
 def _split(value: Any) -> Any:
@@ -36,3 +36,19 @@ class GatewaySettings(RedisSettings):
     console_local_file: FilePath | None = None
     streams: Annotated[int, Field(ge=1, le=50_000)] = 2000
     connections: Annotated[int, Field(ge=16, le=60_000)] = 4096
+    console_authorize_url: Endpoint | None = None
+    console_token_url: Endpoint | None = None
+    console_client_id: str | None = None
+    console_client_secret_file: FilePath | None = None
+    console_scope: str = "openid bindings:read bindings:write audit:read"
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        together = {
+            "console_authorize_url": self.console_authorize_url,
+            "console_token_url": self.console_token_url,
+            "console_client_id": self.console_client_id,
+        }
+        if any(together.values()) and not (all(together.values()) and self.console_url):
+            raise ValueError(f"console_url and {', '.join(together)} belong together: set all of them or none")
+        return self

@@ -20,6 +20,18 @@ def _origin(value: str) -> str:
 Origin = Annotated[str, AfterValidator(_origin)]
 
 
+def _endpoint(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.fragment:
+        raise ValueError("must be an https:// URL")
+    if parts.scheme == "http" and parts.hostname not in LOCAL:
+        raise ValueError("must begin with https:// except on loopback")
+    return value
+
+
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+
+
 def host(origin: str) -> str:
     """Return the host and port that requests to `origin` name."""
     return urlsplit(origin).netloc

@@ -104,6 +104,31 @@ async def local(
     return begin(request, served, served.local.token(wanted.key, wanted.name), Response(status_code=204))
 
 
+@router.get("/console/sign-in", dependencies=[NO_QUERY])
+async def sign_in(served: Served) -> Response:
+    """Send the browser to the platform's sign-in server."""
+    if served.oidc is None:
+        raise Problem("not_found")
+    begun = served.oidc.begin()
+    response = RedirectResponse(begun.location, 303)
+    session.wait(response, served.origin, begun.waiting)
+    return response
+
+
+@router.get("/console/callback")
+async def callback(request: Request, served: Served, state: str = "", code: str = "") -> Response:
+    """Take the browser back from the sign-in server: to the page with a session, or with the word for why not."""
+    if served.oidc is None:
+        raise Problem("not_found")
+    response = RedirectResponse(f"{served.origin}/", 303)
+    waiting = session.waited(request, response, served.origin)
+    try:
+        return begin(request, served, await served.oidc.finish(waiting, state, code), response)
+    except StrongroomError as error:
+        response.headers["location"] = f"{served.origin}/#failed={error.kind}"
+        return response
+
+
 def begin(request: Request, served: Console, token: str, response: Response) -> Response:
     """Return `response` with a session of `token`; raise Unauthenticated for one that is no token of ours."""
     caller = of(request).tokens.verify(f"Bearer {token}")

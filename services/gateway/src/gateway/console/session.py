@@ -13,6 +13,7 @@ from gateway.console import origin as address
 
 SCOPES: Final = frozenset(["bindings:read", "bindings:write", "audit:read", "admin"])
 MARK: Final = "x-strongroom-console"  # a page of another origin cannot set it without asking first, and nobody says yes
+SIGN_IN_S: Final = 600
 LIMIT: Final = 3800  # bytes; browsers drop cookies of more than 4096, name and attributes included
 
 
@@ -33,6 +34,19 @@ def bearer(request: Request, origin: str, scope: str) -> str | None:
         return None
     token = request.cookies.get(address.cookie(origin, "session"))
     return f"Bearer {token}" if token else None
+
+
+def wait(response: Response, origin: str, waiting: str) -> None:
+    """Let what a sign-in waits with stay in the browser; it comes back with a link from the sign-in server."""
+    name, secure = address.cookie(origin, "signin"), address.secure(origin)
+    response.set_cookie(name, waiting, max_age=SIGN_IN_S, path="/", secure=secure, httponly=True, samesite="lax")
+
+
+def waited(request: Request, response: Response, origin: str) -> str:
+    """Return what a sign-in waited with, '' without one, and take it away: it serves once."""
+    name, secure = address.cookie(origin, "signin"), address.secure(origin)
+    response.delete_cookie(name, path="/", secure=secure, httponly=True, samesite="lax")
+    return request.cookies.get(name, "")
 
 
 def begin(response: Response, origin: str, token: str, seconds: int) -> None:

@@ -3,12 +3,18 @@ import { html, render, useEffect, useRef } from './html.js';
 import { place } from './route.js';
 import { ask, may, session, takeLink } from './session.js';
 import { useStore } from './store.js';
+import { Bind } from './views/bind.js';
+import { Detail } from './views/detail.js';
 import { Header } from './views/header.js';
 import { List } from './views/list.js';
 import { SignIn } from './views/sign-in.js';
 
-function view(path) {
+/** @param {string[]} path */
+function view([first, second, third]) {
   if (!may('bindings:read')) return { title: 'API Management', of: html`<${NoRight} />` };
+  const step = Math.min(Math.max(Math.trunc(Number(second)) || 1, 1), 8);
+  if (first === 'bindings' && second) return { title: 'Key', of: html`<${Detail} key=${second} id=${second} />` };
+  if (first === 'bind' && (step < 8 || third)) return { title: 'Bind a key', of: html`<${Bind} at=${step} id=${third} />` };
   return { title: 'API Management', of: html`<${List} />` };
 }
 
@@ -26,7 +32,7 @@ function App() {
   const before = useRef(where);
   useEffect(() => {
     document.title = `${shown.title} · Strongroom`;
-    if (before.current !== where) main.current?.querySelector('h1')?.focus();
+    if (before.current !== where && path[0] !== 'bind') main.current?.querySelector('h1')?.focus();
     before.current = where;
   }, [where]);
   if (state === 'asking') return html`<main aria-busy="true"></main>`;

@@ -4,7 +4,7 @@ import * as live from './live.js';
 import { store } from './store.js';
 
 /** `state`: asking, out, in, unreachable. */
-export const session = store({ state: 'asking', subject: '', tenant: '', scopes: [], ways: [], ended: false });
+export const session = store({ state: 'asking', subject: '', tenant: '', scopes: [], ways: [], ended: false, failed: '' });
 
 /** @type {string} the key of the embedded stack's link; it leaves the address bar at once */
 let linkKey = '';
@@ -13,13 +13,13 @@ onSignedOut(() => {
   if (session.get().state === 'in') ask(true);
 });
 
-/** Take the key out of the link that the page was opened by. */
+/** Take what a link to the page brought: the key of the embedded stack, or why a sign-in failed. */
 export function takeLink() {
-  const match = location.hash.match(/^#local=([A-Za-z0-9_-]+)$/);
-  if (!match) return false;
-  linkKey = match[1];
+  const [, kind, value] = location.hash.match(/^#(local|failed)=([A-Za-z0-9_-]+)$/) || [];
+  if (!kind) return;
+  if (kind === 'local') linkKey = value;
+  else session.set({ failed: value });
   history.replaceState(null, '', '/');
-  return true;
 }
 
 /** Ask who is signed in. @param {boolean} ended whether a session has just come to its end */

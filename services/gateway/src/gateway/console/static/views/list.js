@@ -1,6 +1,7 @@
 // Owns the list of bindings: search in what is loaded, a filter by status and customer, one page more.
 import { keepTrue, list, load, more } from '../bindings.js';
 import { html, useEffect, useMemo, useState } from '../html.js';
+import { may } from '../session.js';
 import { chip } from '../status.js';
 import { useStore } from '../store.js';
 import { name, relative, scopes } from '../words.js';
@@ -21,7 +22,10 @@ export function List() {
   }, []);
   const items = useMemo(() => shown.items.filter((one) => matches(one, search)), [shown.items, search]);
   return html`
-    <div class="head"><h1 tabindex="-1">API keys</h1></div>
+    <div class="head">
+      <h1 tabindex="-1">API keys</h1>
+      ${may('bindings:write') && html`<a class="button primary" href="#/bind">Bind a key</a>`}
+    </div>
     <${Filters} search=${search} setSearch=${setSearch} shown=${shown} />
     <${Trouble} problem=${shown.problem} again=${() => load()} />
     <${Count} items=${items} search=${search} shown=${shown} />
@@ -61,10 +65,10 @@ function Row({ binding }) {
   const { note } = chip(binding);
   return html`
     <li class=${binding.status === 'revoked' ? 'row ended' : 'row'}>
-      <div>
+      <a href=${`#/bindings/${binding.id}`}>
         <span class="title">${name(binding)}</span>
         <span class="where">Bitget · ${scopes(binding.scopes)}${binding.environment === 'demo' ? ' · Demo' : ''}</span>
-      </div>
+      </a>
       <span class="key"><code>${binding.credential.api_key_hint}</code>${binding.subject && binding.label ? html`<span class="fine">${binding.subject}</span>` : ''}</span>
       <span class="state"><${Chip} binding=${binding} />${note && html`<span class="fine">${note}</span>`}</span>
       <span class="fine when">${binding.last_verified_at ? `Checked ${relative(binding.last_verified_at)}` : ''}</span>
@@ -74,5 +78,6 @@ function Row({ binding }) {
 function Nothing({ filtered }) {
   if (filtered) return html`<p class="panel">No key fits this filter.</p>`;
   return html`<section class="panel empty"><h2>No key is bound yet</h2>
-    <p>Binding takes about three minutes: make a key at Bitget, paste its three values here, and watch the checks turn green.</p></section>`;
+    <p>Binding takes about three minutes: make a key at Bitget, paste its three values here, and watch the checks turn green.</p>
+    ${may('bindings:write') && html`<a class="button primary" href="#/bind">Bind your first key</a>`}</section>`;
 }
