@@ -30,6 +30,7 @@ from vault.actor import Actor
 from vault.asked import asked
 from vault.audit import AuditLog
 from vault.bindings import Bindings
+from vault.days import Days
 from vault.freezer import Freezer
 from vault.hashicorp.directory import VaultDirectory
 from vault.hashicorp.http import VaultHttp
@@ -65,7 +66,7 @@ class Stage:
         clock, own = SystemClock(), OwnKeyValue(self.http)
         keys, reading = Transit(self.http), KeyValue(self.http, signer_role)
         freezer = Freezer(own, Records(KeyValue(self.http)), audit, clock)
-        return Signer(reading, keys, audit, purposes.load(), freezer=freezer, clock=clock)
+        return Signer(reading, keys, audit, purposes.load(), freezer=freezer, days=Days(own, clock), clock=clock)
 
 
 async def measure(disk: Path, *, rounds: int = 3, seconds: float = 4.0) -> list[Row]:

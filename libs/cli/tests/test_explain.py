@@ -39,6 +39,7 @@ def test_a_refused_call_is_told_with_its_rule_and_the_reason(arguments: list[str
 
 ID = "a" * 26
 RULES = {"denied_calls": ["GET /api/v3/account/info"], "symbols": ["BTCUSDT"], "max_order_notional": "1000"}
+RULES |= {"max_daily_notional": "2500"}
 FORMS: dict[str, tuple[object, list[str]]] = {
     "rules": (RULES, []),
     "a tenant": ({"id": ID, "name": "Desk", "rules": RULES, "disabled": False}, []),
@@ -61,6 +62,7 @@ def test_a_tenants_rules_are_read_in_each_form_and_decide_after_the_table(form: 
         (["POST", PLACE, json.dumps(order("10"))], "spot_trade", ["1000"]),
         (["POST", PLACE, json.dumps(order("10.001"))], "tenant_order_notional", ["1000.1"]),
         (["POST", BATCH, json.dumps({"orderList": [order("1"), order("2")]})], "spot_trade", ["100", "200"]),
+        (["POST", BATCH, json.dumps({"orderList": [order("9")] * 3})], "tenant_daily_notional", ["900", "900", "900"]),
         (["POST", PLACE, json.dumps(order("1", symbol="ETHUSDT"))], "tenant_symbol", ["100"]),
         (["POST", PLACE, json.dumps(order("1", orderType="market", side="sell"))], "tenant_notional_unknown", None),
         (["POST", "/api/v2/spot/wallet/withdrawal", "{}"], "withdraw", None),
@@ -69,6 +71,7 @@ def test_a_tenants_rules_are_read_in_each_form_and_decide_after_the_table(form: 
         code, told = explain(*arguments, "--tenant-rules", str(file), *options, "--json")
         found = json.loads(told)
         assert (found["rule"], found["worth"], code) == (rule, worth, 0 if found["allowed"] else 1)
+        assert found["daily_cap"] == "2500"
         assert found["allowed"] is (rule == "spot_trade")
         assert found["capability"] in ("read", "withdraw", "spot_trade")
 
@@ -80,7 +83,7 @@ def test_a_person_reads_what_an_order_is_worth(tmp_path: Path) -> None:
     first, second, third = told.splitlines()
     assert (code, first) == (1, "refused  tenant_order_notional  (spot_trade)")
     assert "cap" in second
-    assert third == "Worth in USDT, order by order: 1100."
+    assert third == "Worth in USDT, order by order: 1100. They count towards 2500 a day."
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def operator(served, issuer, tenant):
 
 def test_a_tenant_is_made_read_changed_disabled_and_enabled(operator):
     denied = {"denied_capabilities": ["futures_trade"], "denied_calls": ["GET /api/v3/account/info"], "symbols": ["A"]}
-    denied |= {"max_order_notional": "1000.5"}
+    denied |= {"max_order_notional": "1000.5", "max_daily_notional": "9000"}
     rules = {"errors": ["transfer_enabled"], "rotation_days": 90} | denied
     made = operator.post(TENANTS, json={"name": "Desk", "rules": rules, "quotas": {"concurrency": 3, "bindings": 9}})
     assert made.status_code == 201

@@ -10,6 +10,7 @@ from common.clock import SystemClock
 from vault import purposes
 from vault.audit import AuditLog
 from vault.bindings import Bindings
+from vault.days import Days
 from vault.enrolment import Enrolments
 from vault.freezer import Freezer
 from vault.hashicorp.directory import VaultDirectory
@@ -117,7 +118,7 @@ class Maker:
         room = Room(own, Records(documents), directory, self.clock)
         bindings = Bindings(documents, own, keys, audit, self.clock, room=room, steps=steps)
         enrolments = Enrolments(documents, own, audit)
-        freezer = Freezer(own, bindings.records, audit, self.clock)
+        freezer, days = Freezer(own, bindings.records, audit, self.clock), Days(own, self.clock)
         common: dict[str, Any] = {"documents": documents, "audit": audit, "clock": self.clock}
         writing: dict[str, Any] = {"bindings": bindings, "keys": keys, "steps": steps, **common}
         settlements = Settlements(**writing)
@@ -138,7 +139,9 @@ class Maker:
             enrolments,
             Registry(own, self.clock),
             Listing(documents, directory),
-            Signer(KeyValue(http, signer_role), keys, audit, purposes.load(), freezer=freezer, clock=self.clock),
+            Signer(
+                KeyValue(http, signer_role), keys, audit, purposes.load(), freezer=freezer, days=days, clock=self.clock
+            ),
             freezer,
             Revocations(bindings, enrolments, documents, own, audit, clock=self.clock, steps=steps),
             Reconciler(bindings=bindings, settlements=settlements, directory=one_tenant, room=room, **common),

@@ -14,6 +14,7 @@ from strongroom.vault.v1.signer_pb2 import PURPOSE_EXECUTE, SignRequest
 from vault import purposes
 from vault.actor import Actor
 from vault.asked import Asked
+from vault.days import Days
 from vault.gathering import FRESH_S, KEPT, Gathering, Recent
 from vault.hashicorp.kv import KeyValue
 from vault.hashicorp.login import signer_role
@@ -148,6 +149,7 @@ async def test_a_credential_is_read_once_a_minute_and_its_record_for_each_signat
         parts.audit,
         purposes.load(),
         freezer=parts.freezer,
+        days=Days(parts.own, clock),
         clock=clock,
     )
     for _ in range(3):

@@ -14,7 +14,7 @@ from cli.tokens import TokenIssuer
 from common.errors import BindingRevoked, NotFound, PermissionDenied, PolicyRefused
 from common.rpc.client import call, channel
 from common.rpc.tls import Identity
-from strongroom.types.v1.binding_pb2 import SCOPE_SPOT
+from strongroom.types.v1.binding_pb2 import ENVIRONMENT_LIVE, SCOPE_SPOT, STATUS_CONNECTED, Verdict
 from strongroom.types.v1.request_pb2 import ExchangeRequest
 from strongroom.vault.v1 import binding_store_pb2 as store
 from strongroom.vault.v1 import freezes_pb2 as freezes
@@ -22,8 +22,10 @@ from strongroom.vault.v1 import revocations_pb2 as bulk
 from strongroom.vault.v1.binding_store_pb2_grpc import BindingStoreStub
 from strongroom.vault.v1.freezes_pb2_grpc import FreezesStub
 from strongroom.vault.v1.revocations_pb2_grpc import RevocationsStub
-from strongroom.vault.v1.signer_pb2 import SignRequest
+from strongroom.vault.v1.signer_pb2 import PURPOSE_EXECUTE, SignRequest
 from strongroom.vault.v1.signer_pb2_grpc import SignerStub
+from vault.denials import Denials
+from vault.rules import Rules
 
 from services.vault.tests.service import VaultProcess, settings_of
 
@@ -58,12 +60,14 @@ def pair(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair
 
 @dataclass
 class Reach:
-    """Stubs of one process, as the gateway and as a worker."""
+    """Stubs of one process, as the gateway, as a worker, and as the verifier's front for callers."""
 
     store: BindingStoreStub
+    records: BindingStoreStub
     freezes: FreezesStub
     bulk: RevocationsStub
     signer: SignerStub
+    callers: SignerStub
 
 
 @pytest.fixture
@@ -71,12 +75,19 @@ async def reach(pair: Pair) -> AsyncIterator[list[Reach]]:
     opened, made = [], []
     for process in pair.processes:
         ways = []
-        for name in ("gateway", "worker"):
+        for name in ("gateway", "worker", "verifier"):
             leaf = pair.authority.issue(name)
             ways.append(channel(process.target, "vault", Identity(leaf.cert_file, leaf.key_file, leaf.ca_file)))
         opened += ways
         made.append(
-            Reach(BindingStoreStub(ways[0]), FreezesStub(ways[0]), RevocationsStub(ways[0]), SignerStub(ways[1]))
+            Reach(
+                BindingStoreStub(ways[0]),
+                BindingStoreStub(ways[1]),
+                FreezesStub(ways[0]),
+                RevocationsStub(ways[0]),
+                SignerStub(ways[1]),
+                SignerStub(ways[2]),
+            )
         )
     yield made
     for way in opened:
@@ -208,3 +219,31 @@ async def test_only_an_operators_own_token_freezes_lists_or_lifts(pair: Pair, re
             with pytest.raises(PermissionDenied) as refused:
                 await call(method, request, timeout_s=DEADLINE_S, authorization=pair.bearer(tenant, "admin"))
             assert refused.value.reason == "caller_not_allowed"
+
+
+async def test_orders_signed_by_both_together_stay_within_the_tenants_day(
+    pair: Pair, reach: list[Reach], server: Any, request_of: Any
+) -> None:
+    tenant = server.tenant(Rules((), 0, Denials(max_daily_notional="1000")))
+    token = pair.bearer(tenant)
+    bound = (await call(reach[0].store.Bind, request_of(), timeout_s=DEADLINE_S, authorization=token)).binding
+    verdict = Verdict(status=STATUS_CONNECTED, environment=ENVIRONMENT_LIVE)
+    connected = store.TransitionRequest(binding_id=bound.id, tenant_id=tenant, expected_revision=1, verdict=verdict)
+    assert (await call(reach[0].records.Transition, connected, timeout_s=DEADLINE_S)).changed
+    body = b'{"symbol":"BTCUSDT","side":"buy","orderType":"limit","price":"90","size":"1"}'
+    order = ExchangeRequest(method="POST", path="/api/v2/spot/trade/place-order", body=body)
+    wanted = SignRequest(binding_id=bound.id, requests=[order], purpose=PURPOSE_EXECUTE)
+    executing = pair.bearer(tenant, "requests:execute")
+
+    async def sign(number: int) -> str:
+        try:
+            await call(reach[number % 2].callers.Sign, wanted, timeout_s=DEADLINE_S, authorization=executing)
+        except PolicyRefused as refused:
+            return str(refused.extra["rule"])
+        return "signed"
+
+    signed = await asyncio.gather(*(sign(number) for number in range(40)))
+    assert set(signed) == {"signed", "tenant_daily_notional"}
+    assert signed.count("signed") == 11
+    kept = server.admin.read(f"strongroom/data/days/{tenant}")["data"]["data"]
+    assert kept["counted"] == str(990 * 10**8)

@@ -301,20 +301,37 @@ def test_units_are_hundred_millionths_rounded_up(text: str, amount: int) -> None
     assert Decimal(worth.usdt(amount)) >= Decimal(text)
 
 
+NAMED = pytest.mark.parametrize("name", ["max_order_notional", "max_daily_notional"])
+
+
+@NAMED
 @pytest.mark.parametrize(
-    "cap", ["0", "0.00", "-1", "1e3", "007", "", "1.", "1.000000001", " 1", "١", 1000, None, ["1"], "9" * 19]
+    "cap", ["0", "0.00", "-1", "1e3", "007", "1.", "1.000000001", " 1", "\u0661", 1000, None, ["1"], "9" * 19]
 )
-def test_a_cap_of_another_form_is_refused_by_its_name(cap: Any) -> None:
-    if cap == "":
-        assert denials_of({"max_order_notional": cap}) == Denials()
-        return
-    with pytest.raises(ValueError, match="max_order_notional is an amount of USDT"):
-        denials_of({"max_order_notional": cap})
+def test_a_cap_of_another_form_is_refused_by_its_name(name: str, cap: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name} is an amount of USDT"):
+        denials_of({name: cap})
 
 
-def test_a_cap_is_kept_as_it_was_written_and_counts_as_a_denial() -> None:
+@NAMED
+def test_a_cap_is_kept_as_it_was_written_and_counts_as_a_denial(name: str) -> None:
+    assert denials_of({name: ""}) == Denials()
     for cap in ("1000", "0.5", "999999999999999999.99999999"):
-        made = denials_of({"max_order_notional": cap})
-        assert (made.document(), denials_of(made.document())) == ({"max_order_notional": cap}, made)
+        made = denials_of({name: cap})
+        assert (made.document(), denials_of(made.document())) == ({name: cap}, made)
         with pytest.raises(PolicyRefused):
             made.check_login()
+
+
+@FORM
+def test_only_a_cap_on_the_day_counts_and_it_counts_every_order(form: Any) -> None:
+    def counts(denials: Denials) -> int:
+        return denials.check(ask(form[0], said), TABLE.calls["POST", form[0]], cancels=False)
+
+    said = body(form, *[named(form, "2", "300")] * (2 if form[4] else 1))
+    total = 1200 if form[4] else 600
+    assert [counts(denials) for denials in (Denials(), CAPPED)] == [0, 0]
+    assert counts(Denials(max_daily_notional=str(total))) == total * 10**8
+    just_below = Denials(max_daily_notional=f"{total - 1}.99999999")
+    assert refused(form[0], said, just_below) == "tenant_daily_notional"
+    assert refused(form[0], {"symbol": "BTCUSDT"}, just_below) == "tenant_notional_unknown"

@@ -22,7 +22,8 @@ class Explanation:
     """Whether a request would be signed for a binding, by which rule and why.
 
     `capability` is the call's in the table (empty: nobody knows the call), `worth` in USDT what its orders are worth,
-    each by itself (None: no cap asks, or the body does not tell).
+    each by itself (None: no cap asks, or the body does not tell), `daily_cap` what all of a day may be worth together
+    (None: whatever they are); how much of it is left, only the service knows.
     """
 
     allowed: bool
@@ -31,6 +32,7 @@ class Explanation:
     needs: list[str]
     why: str
     worth: list[str] | None = None
+    daily_cap: str | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Return it as plain values."""
@@ -40,6 +42,7 @@ class Explanation:
         """Return it as lines for a person."""
         call = f"  ({self.capability})" if self.capability not in ("", self.rule) else ""
         told = f"\nWorth in USDT, order by order: {', '.join(self.worth)}." if self.worth else ""
+        told += f" They count towards {self.daily_cap} a day." if self.worth and self.daily_cap else ""
         return f"{'allowed' if self.allowed else 'refused'}  {self.rule}{call}\n{self.why}{told}"
 
 
@@ -55,17 +58,17 @@ def explain(method: str, target: str, body: str, scopes: list[str], denials: Den
     )
     reads, table = policy.load(), trading.load()
     capability = table.calls.get((method, path), "")
-    worths: list[str] | None = None
+    worths, cap = None, denials.max_daily_notional or None
     try:
         wanted = canonical(request, reads.camel_case_paths)
         found = table.decide(wanted, frozenset(SCOPES[name] for name in scopes))
         worths = _worths(denials, wanted, found.rule)
         denials.check(wanted, found.rule, cancels=reads.is_cancel(wanted))
     except PolicyRefused as refused:
-        return Explanation(False, refused.extra["rule"], capability, [], trading.why(refused), worths)
+        return Explanation(False, refused.extra["rule"], capability, [], trading.why(refused), worths, cap)
     needs = [name for name, scope in SCOPES.items() if scope in found.scopes]
     asked = f"It needs the scope {' and '.join(needs)}." if needs else "It needs no particular scope."
-    return Explanation(True, found.rule, capability, needs, asked, worths)
+    return Explanation(True, found.rule, capability, needs, asked, worths, cap)
 
 
 def denials_in(file: Path, tenant: str | None) -> Denials:

@@ -352,6 +352,7 @@ class TenantRules:
     denied_calls: tuple[str, ...]
     symbols: tuple[str, ...]
     max_order_notional: str
+    max_daily_notional: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,9 @@ class RulesRequest(Request):
     max_order_notional: Annotated[
         Notional, Field(description="What an order may be worth at most, in USDT; empty: whatever it is.")
     ] = ""
+    max_daily_notional: Annotated[
+        Notional, Field(description="What all that are signed on a day (UTC) may be worth at most; empty: no cap.")
+    ] = ""
 
 
 class QuotasRequest(Request):
@@ -70,6 +73,7 @@ class TenantRules(BaseModel):
     denied_calls: list[str]
     symbols: list[str]
     max_order_notional: str = Field(description="In USDT; empty: no cap.")
+    max_daily_notional: str = Field(description="In USDT; empty: no cap.")
 
 
 class TenantQuotas(BaseModel):

@@ -90,6 +90,7 @@ def _shown(tenant: messages.Tenant) -> ShownTenant:
             "denied_calls": list(tenant.rules.denied_calls),
             "symbols": list(tenant.rules.symbols),
             "max_order_notional": tenant.rules.max_order_notional,
+            "max_daily_notional": tenant.rules.max_daily_notional,
         },
         "quotas": {
             "requests_per_minute": tenant.quotas.requests_per_minute,

@@ -26,6 +26,7 @@ from vault import freezes_servicer, purposes, revocations_servicer, tenants_serv
 from vault.actor import Admission
 from vault.audit import AuditLog
 from vault.bindings import Bindings
+from vault.days import Days
 from vault.enrolment import Enrolments
 from vault.freezer import Freezer
 from vault.freezes_servicer import KillSwitches
@@ -110,8 +111,8 @@ class App:
             freezer=freezer,
             admission=admission,
         )
-        reading = KeyValue(self._http, signer_role)
-        signer = Signer(reading, self._transit, self._audit, purposes.load(), freezer=freezer, clock=clock)
+        reading, days = KeyValue(self._http, signer_role), Days(own, clock)
+        signer = Signer(reading, self._transit, self._audit, purposes.load(), freezer=freezer, days=days, clock=clock)
         self._oracle = Oracle(signer, admission)
         self._trails = Trails(History(self._audit), admission)
         self._switches = KillSwitches(freezer, tokens)

@@ -30,26 +30,34 @@ CAP: Final = re.compile(r"(0|[1-9][0-9]{0,17})(\.[0-9]{1,8})?")
 @dataclass(frozen=True, slots=True)
 class Denials:
     """Capabilities and calls (`METHOD PATH`) that are never signed, the symbols that may be traded (none: all), and
-    what an order may be worth at most, in USDT (empty: whatever it is)."""
+    what an order, and all that are signed on a day, may be worth at most, in USDT (empty: whatever it is)."""
 
     denied_capabilities: tuple[str, ...] = ()
     denied_calls: tuple[str, ...] = ()
     symbols: tuple[str, ...] = ()
     max_order_notional: str = ""
+    max_daily_notional: str = ""
 
     def document(self) -> dict[str, Any]:
         """Return what the registry keeps: the parts that say something."""
         said = ((name, value) for name, value in asdict(self).items() if value)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in said}
 
-    def check(self, request: Canonical, rule: str, *, cancels: bool) -> None:
-        """Raise PolicyRefused when the tenant denies `request`, which the table allows by the capability `rule`."""
+    def check(self, request: Canonical, rule: str, *, cancels: bool) -> int:
+        """Return what `request`, which the table allows by the capability `rule`, counts on the tenant's day, in units.
+
+        Raises PolicyRefused when the tenant denies it.
+        """
         if rule in self.denied_capabilities or f"{request.method} {request.path}" in self.denied_calls:
             raise refuse("tenant_denied")
         if self.symbols and rule not in MOVES_NOTHING and not cancels:
             self._check_symbols(request.body)
-        if max(self.worths(request, rule), default=0) > self.most():
+        worths = self.worths(request, rule)
+        if max(worths, default=0) > _units(self.max_order_notional):
             raise refuse("tenant_order_notional")
+        if sum(worths) > _units(self.max_daily_notional):
+            raise refuse("tenant_daily_notional")
+        return sum(worths) if self.max_daily_notional else 0
 
     def check_login(self) -> None:
         """Raise PolicyRefused for a private socket, on which nobody looks at orders, where anything is denied."""
@@ -73,11 +81,7 @@ class Denials:
 
     def capped(self) -> bool:
         """Tell whether there is a cap that orders are valued for."""
-        return bool(self.max_order_notional)
-
-    def most(self) -> float:
-        """Return what an order may be worth at most, in units."""
-        return worth.units(self.max_order_notional) if self.max_order_notional else math.inf
+        return bool(self.max_order_notional or self.max_daily_notional)
 
 
 NONE: Final = Denials()
@@ -96,7 +100,7 @@ def denials_of(value: dict[str, Any]) -> Denials:
     symbols = _texts(value, "symbols")
     if not all(map(SYMBOL.fullmatch, symbols)):
         raise ValueError("symbols are written as the exchange does, BTCUSDT")
-    return Denials(capabilities, calls, symbols, _cap(value, "max_order_notional"))
+    return Denials(capabilities, calls, symbols, _cap(value, "max_order_notional"), _cap(value, "max_daily_notional"))
 
 
 def unknown_call(denials: Denials) -> tuple[str, str] | None:
@@ -121,6 +125,11 @@ def _cap(value: dict[str, Any], name: str) -> str:
     if given != "" and not (isinstance(given, str) and CAP.fullmatch(given) and given.strip("0.")):
         raise ValueError(f"{name} is an amount of USDT above 0, written as a text: 1000 or 1000.50")
     return str(given)
+
+
+def _units(cap: str) -> float:
+    """Return a cap in units: without one, whatever there is."""
+    return worth.units(cap) if cap else math.inf
 
 
 def _symbols(element: dict[str, Any]) -> Iterator[Any]:

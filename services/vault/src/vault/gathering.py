@@ -35,7 +35,7 @@ class Recent(Generic[T]):
         if found is None or now - begun > self._fresh_s:
             # In a context of its own: neither the first caller's deadline nor its going away is that of the others.
             found = asyncio.create_task(_awaited(read), context=Context())
-            found.add_done_callback(_over)
+            found.add_done_callback(over)
             self._keep(name, now, found)
         try:
             return await asyncio.shield(found)
@@ -83,7 +83,7 @@ class Gathering:
             self._waiting[key] += mine
         else:
             self._waiting[key] = mine
-            asyncio.create_task(self._requests(key), context=Context()).add_done_callback(_over)
+            asyncio.create_task(self._requests(key), context=Context()).add_done_callback(over)
         made = await asyncio.gather(*(signature for _, signature in mine))
         whole = [one for one in made if one is not None]
         return whole if len(whole) == len(made) else None
@@ -119,7 +119,7 @@ async def _awaited(read: Callable[[], Awaitable[T]]) -> T:
     return await read()
 
 
-def _over(task: "asyncio.Task[Any]") -> None:
+def over(task: "asyncio.Task[Any]") -> None:
     """Take note of a failure that nobody waited for any more."""
     if not task.cancelled():
         task.exception()

@@ -24,10 +24,12 @@ from strongroom.vault.v1.signer_pb2 import (
     SignWebSocketLoginResponse,
 )
 
+from vault import worth
 from vault.actor import WORKER, Actor
 from vault.audit import AuditLog, Fields
 from vault.canonical import Canonical, canonical
 from vault.credential import covered
+from vault.days import Days
 from vault.denials import NONE, Denials
 from vault.freezer import Freezer
 from vault.freezes import FROZEN, Place, refusal, refusing
@@ -58,10 +60,19 @@ class Signer:
     """Sign exchange requests for the tenant's bindings."""
 
     def __init__(
-        self, documents: Documents, keys: Keys, audit: AuditLog, rules: Rules, *, freezer: Freezer, clock: Clock
+        self,
+        documents: Documents,
+        keys: Keys,
+        audit: AuditLog,
+        rules: Rules,
+        *,
+        freezer: Freezer,
+        days: Days,
+        clock: Clock,
     ) -> None:
         self._documents = documents
         self._freezer = freezer
+        self._days = days
         self._records = Records(documents)
         self._keys = Gathering(keys)
         self._recent: Recent[Usable] = Recent(clock)
@@ -80,7 +91,7 @@ class Signer:
         binding, offset = binding_id(request.binding_id), _offset(request.clock_offset_ms)
         if len(request.requests) not in BATCH:
             raise InvalidArgument("batch", f"Sign 1 to {BATCH[-1]} requests at once.", field="requests")
-        allowed = await self._allowed(actor, binding, request, denials)
+        allowed, amount = await self._allowed(actor, binding, request, denials)
         wanted = [one for one, _ in allowed]
         lines = [_line(*one, offset) for one in allowed]
         if request.purpose == PURPOSE_UNSPECIFIED:
@@ -88,9 +99,13 @@ class Signer:
         else:
             reads = self._known(actor, binding)
         async with self._audit.actions(actor, "sign", binding, lines, reads) as (told, found):
-            await self._open(Place(actor.tenant, binding, found.head.subject, found.head.exchange), wanted, told)
+            place = Place(actor.tenant, binding, found.head.subject, found.head.exchange)
+            await self._open(place, wanted, told)
             if request.purpose != PURPOSE_UNSPECIFIED:
                 _entitled(found.head, [why for _, why in allowed], told)
+            if amount:
+                await self._count(actor.tenant, amount, denials, told)
+                await self._open(place, wanted, told)  # counting may have waited for others
             timestamp = int(self._clock.unix() * 1000) + offset
             messages = [one.prehash(timestamp) for one in wanted]
             usable, signatures = await self._signatures(actor, binding, request.credential_version, found, messages)
@@ -127,22 +142,30 @@ class Signer:
 
     async def _allowed(
         self, actor: Actor, binding: str, request: SignRequest, denials: Denials
-    ) -> list[tuple[Canonical, Allowed]]:
-        """Return the canonical form of requests that policy allows, and why it does; a refusal is on record before it
-        is told."""
-        wanted = []
+    ) -> tuple[list[tuple[Canonical, Allowed]], int]:
+        """Return the canonical form of requests that policy allows, why it does, and what all count on the tenant's
+        day; a refusal is on record before it is told."""
+        wanted, amount = [], 0
         for one in request.requests:
             made: Canonical | None = None
             try:
                 made = canonical(one, self._rules.camel_case_paths)
                 why = self._rules.allow(request.purpose, made)
                 if request.purpose != PURPOSE_UNSPECIFIED:
-                    denials.check(made, why.rule, cancels=self._rules.is_cancel(made))
+                    amount += denials.check(made, why.rule, cancels=self._rules.is_cancel(made))
             except PolicyRefused as refusal:
                 await self._audit.refuse(actor, "sign", binding, {**_asked(one, made), **refusal.extra})
                 raise explained(refusal) from None
             wanted.append((made, why))
-        return wanted
+        return wanted, amount
+
+    async def _count(self, tenant: str, amount: int, denials: Denials, told: dict[str, Any]) -> None:
+        """Count an amount on the tenant's day; raise PolicyRefused, and tell the rule, when it is above the cap."""
+        try:
+            await self._days.count(tenant, amount, worth.units(denials.max_daily_notional))
+        except PolicyRefused as refused:
+            told.update(refused.extra)
+            raise explained(refused) from None
 
     async def _open(self, place: Place, wanted: Sequence[Canonical], told: dict[str, Any]) -> None:
         """Raise PolicyRefused where a freeze stops one of the requests, or a login when there are none.

@@ -17,7 +17,7 @@ from vault.material import Material
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Collection = Literal["bindings", "credentials", "fp", "accounts"]
-OwnCollection = Literal["counts", "freezes", "heads", "holders", "revocations", "sealed", "tenants"]
+OwnCollection = Literal["counts", "days", "freezes", "heads", "holders", "revocations", "sealed", "tenants"]
 RETRY_AFTER_S: Final = 2.0
 
 
@@ -112,8 +112,8 @@ class Documents(Protocol):
 class OwnDocuments(Protocol):
     """The service's own documents, which no tenant's token opens.
 
-    Who holds a key, which binding a ciphertext belongs to, how many bindings live, freezes, bulk revocations, heads of
-    the audit, and the registry (read only).
+    Who holds a key, which binding a ciphertext belongs to, how many bindings live, what was signed on a day, freezes,
+    bulk revocations, heads of the audit, and the registry (read only).
     """
 
     async def read(self, collection: OwnCollection, name: str) -> Document | None: ...

@@ -165,6 +165,8 @@ WORDS: Final[Mapping[str, str]] = {
     "tenant_symbol": "The rules of this tenant list its symbols: every order must name one of them.",
     "tenant_order_notional": "The rules of this tenant cap what an order may be worth, and one is worth more: make it "
     "smaller, or ask for a higher cap.",
+    "tenant_daily_notional": "The rules of this tenant cap what the orders of a day (UTC) are worth, and that would be "
+    "more: make them smaller, wait for tomorrow, or ask for a higher cap.",
     "tenant_notional_unknown": "The rules of this tenant cap what orders are worth, and this call does not tell: send "
     "limit orders, or market buys of spot, of symbols quoted in USDT, amounts as plain decimal texts, no other fields.",
     "scope_spot": "The binding does not have the scope spot, which this call needs.",

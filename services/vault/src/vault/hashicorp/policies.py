@@ -102,6 +102,7 @@ def service() -> str:
             f"{MOUNT}/data/holders/*": {"capabilities": ["create", "read", "update"]},
             f"{MOUNT}/data/counts/*": {"capabilities": ["create", "read", "update"]},
             f"{MOUNT}/data/sealed/*": {"capabilities": ["create", "read", "update"]},
+            f"{MOUNT}/data/days/*": {"capabilities": ["create", "read", "update"]},
             f"{MOUNT}/data/freezes/*": {"capabilities": ["create", "read", "update"]},
             f"{MOUNT}/data/revocations/*": {"capabilities": ["create", "read", "update"]},
             f"{MOUNT}/metadata/revocations/": {"capabilities": ["list"]},

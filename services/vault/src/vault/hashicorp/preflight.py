@@ -16,6 +16,7 @@ HEADS: Final = f"{MOUNT}/data/heads/0"
 HOLDERS: Final = f"{MOUNT}/data/holders/{FINGERPRINT}"
 COUNTS: Final = f"{MOUNT}/data/counts/{1:026}"
 SEALED: Final = f"{MOUNT}/data/sealed/{FINGERPRINT}"
+DAYS: Final = f"{MOUNT}/data/days/{1:026}"
 FREEZES: Final = f"{MOUNT}/data/freezes/all"
 REVOCATIONS: Final = f"{MOUNT}/data/revocations/{BINDING}"
 # One role is for every tenant, so any id shows what it may: no tenant has these, for ids are drawn at random.
@@ -61,7 +62,7 @@ def _service(tenant: str) -> Wanted:
         f"{TRANSIT}/keys/{AUDIT_KEY}": frozenset(["read"]),
         HEADS: frozenset(["create", "read", "update"]),
         f"{MOUNT}/data/tenants/{tenant}": frozenset(["create", "read", "update"]),
-        **dict.fromkeys([HOLDERS, COUNTS, SEALED, FREEZES, REVOCATIONS], frozenset(["create", "read", "update"])),
+        **dict.fromkeys([HOLDERS, COUNTS, SEALED, DAYS, FREEZES, REVOCATIONS], frozenset(["create", "read", "update"])),
         f"{MOUNT}/metadata/revocations/": frozenset(["list"]),
     }
     closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{key}/config"]
@@ -78,7 +79,7 @@ def _reconciler(tenant: str) -> Wanted:
     closed = [f"{MOUNT}/data/{part}/{tenant}/{BINDING}" for part in ("bindings", "credentials")]
     closed += [f"{TRANSIT}/{way}/{key}/sha2-256" for way in ("hmac", "sign")]
     closed += [f"{TRANSIT}/keys/{key}/config", f"{TRANSIT}/sign/{AUDIT_KEY}", f"{MOUNT}/data/tenants/{tenant}"]
-    closed += [HOLDERS, COUNTS, SEALED, FREEZES, REVOCATIONS, HEADS]
+    closed += [HOLDERS, COUNTS, SEALED, DAYS, FREEZES, REVOCATIONS, HEADS]
     return {**_forbidden(tenant), **own, **dict.fromkeys(closed, NOTHING)}
 
 
@@ -109,7 +110,7 @@ def _foreign() -> Wanted:
     """Return what no tenant's identity may touch, for it is another's or the service's."""
     foreign = f"{STRANGER}.{BINDING}"
     closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{foreign}", f"{TRANSIT}/sign/{AUDIT_KEY}"]
-    closed += [f"{MOUNT}/data/tenants/{SOMEBODY}", HOLDERS, COUNTS, SEALED, FREEZES, REVOCATIONS, HEADS]
+    closed += [f"{MOUNT}/data/tenants/{SOMEBODY}", HOLDERS, COUNTS, SEALED, DAYS, FREEZES, REVOCATIONS, HEADS]
     closed += [f"{TRANSIT}/{way}/{foreign}/sha2-256" for way in ("hmac", "sign")]
     closed += [f"{MOUNT}/data/{part}/{STRANGER}/{BINDING}" for part in ("bindings", "credentials")]
     return dict.fromkeys(closed, NOTHING)

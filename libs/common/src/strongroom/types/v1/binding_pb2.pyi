@@ -727,10 +727,13 @@ class TenantRules(_message.Message):
     DENIED_CALLS_FIELD_NUMBER: _builtins.int
     SYMBOLS_FIELD_NUMBER: _builtins.int
     MAX_ORDER_NOTIONAL_FIELD_NUMBER: _builtins.int
+    MAX_DAILY_NOTIONAL_FIELD_NUMBER: _builtins.int
     rotation_days: _builtins.int
     """The age in days at which a credential is to be replaced; 0: never."""
     max_order_notional: _builtins.str
     """What an order may be worth at most: a decimal in USDT; empty: whatever it is."""
+    max_daily_notional: _builtins.str
+    """What all orders that are signed on a day (UTC) may be worth at most; empty: whatever they are."""
     @_builtins.property
     def errors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The finding codes that make a binding limited, among those that rules may decide (see docs/contract.md)."""
@@ -756,10 +759,11 @@ class TenantRules(_message.Message):
         denied_calls: _abc.Iterable[_builtins.str] | None = ...,
         symbols: _abc.Iterable[_builtins.str] | None = ...,
         max_order_notional: _builtins.str = ...,
+        max_daily_notional: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["denied_calls", b"denied_calls", "denied_capabilities", b"denied_capabilities", "errors", b"errors", "max_order_notional", b"max_order_notional", "rotation_days", b"rotation_days", "symbols", b"symbols"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["denied_calls", b"denied_calls", "denied_capabilities", b"denied_capabilities", "errors", b"errors", "max_daily_notional", b"max_daily_notional", "max_order_notional", b"max_order_notional", "rotation_days", b"rotation_days", "symbols", b"symbols"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
