@@ -21,7 +21,7 @@ with Strongroom(told["url"], told["token"]) as room:
     client = ccxt.bitget(room.ccxt(told["binding_id"]))
     answer = {"urls": sorted(map(str, client.urls["api"].values())), "total": client.fetch_balance()["total"]}
     try:
-        client.withdraw("USDT", 1, "0x" + "0" * 40, None, {"network": "ERC20"})
+        client.withdraw("USDT", 1, "0x" + "0" * 40, params={"network": "ERC20"})
     except ccxt.BaseError as refused:
         answer["refused"] = str(refused)
 

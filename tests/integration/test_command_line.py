@@ -1,6 +1,7 @@
 """Every command of `strongroom` as people and programs use it, on the whole stack: at a terminal, and through pipes."""
 
 import json
+import re
 import secrets
 import subprocess
 import sys
@@ -335,6 +336,50 @@ def test_a_reader_that_goes_away_is_no_trace(driver: Driver) -> None:
         done = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True, check=False)
         assert "Traceback" not in done.stderr, done.stderr
         assert "Exception" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("words", [["reconcile"], ["verify", "--wait"]])
+def test_ctrl_c_while_it_waits_ends_at_once_and_leaves_the_terminal_as_it_was(
+    driver: Driver, at_terminal: Any, words: list[str]
+) -> None:
+    name = [bound(driver)] if words[0] == "verify" else []
+    driver.child("worker").stop()  # so that there is something to wait for; it is started again for the next test
+    with at_terminal(words[0], *name, *words[1:]) as terminal:
+        terminal.expect("Waiting")
+        terminal.type(CTRL_C)
+        assert terminal.end() == 130, terminal.shown
+    assert "strongroom: stopped" in terminal.shown
+    assert "Traceback" not in terminal.shown
+    assert terminal.shown.rfind("\x1b[?25h") > terminal.shown.rfind("\x1b[?25l") >= 0, "the cursor stays hidden"
+
+
+def test_a_key_is_replaced_at_a_terminal_without_being_shown(driver: Driver, at_terminal: Any) -> None:
+    uid = "35" + str(secrets.randbelow(10**8)).zfill(8)
+    name = driver.bind(driver.account(uid=uid)).json()["id"]
+    fresh = driver.account(uid=uid)
+    with at_terminal("rotate", name, "--wait") as terminal:
+        for question in ("API key", "Secret key", "Passphrase"):
+            terminal.expect(f"{question}: ")
+            terminal.type(fresh[question.lower().replace(" ", "_")] + "\n")
+        assert terminal.end() == 0, terminal.shown
+    assert "sealed: nobody here saw the secret" in terminal.shown
+    assert [value for value in fresh.values() if value in terminal.shown] == []
+
+
+def test_a_token_comes_from_a_pipe_or_from_a_file_that_is_renewed_meanwhile(
+    driver: Driver, strongroom: Any, tmp_path: Path
+) -> None:
+    name, url = bound(driver), driver.facts["gateway_url"]
+    token, file = driver.facts["tenants"][0]["token"], tmp_path / "token"
+    file.write_text(token)
+    environment = clean_environment(STRONGROOM_URL=url)
+    line = f"'{sys.executable}' -m cli show {name} --json --token-file <(cat '{file}')"
+    piped = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True, check=False)
+    assert lines(piped)[0]["id"] == name
+    file.write_text("expired")
+    refused = strongroom("show", name, "--token-file", str(file), STRONGROOM_URL=url)
+    assert (refused.returncode, refused.stdout, "expired" in refused.stderr) == (1, "", False)
+    assert re.search(r"unauthenticated|invalid_token", refused.stderr)
 
 
 def test_everything_is_compared_when_it_is_asked_for(driver: Driver) -> None:

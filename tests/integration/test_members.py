@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cli.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 ABSENT = {
@@ -17,7 +18,9 @@ SERVERS = {"fastapi", "hvac", "aiohttp", "redis", "grpcio", "protobuf", "pydanti
 MODULES = ["gateway", "vault", "verifier", "simulator", "cli", "hvac", "fastapi"]
 LIBRARY = """
 import sys
+from importlib import resources
 import strongroom_client
+assert resources.files("strongroom_client").joinpath("signing.binpb").is_file()
 ours = ("common", "strongroom", "gateway", "vault", "verifier", "simulator", "cli")
 print(sorted(name for name in sys.modules if name.split(".")[0] in ours))
 """
@@ -71,3 +74,11 @@ def test_the_command_line_stands_on_the_client_library_as_its_image_has_it(tmp_p
             [python, "-m", "cli", command, "--help"], capture_output=True, text=True, cwd=tmp_path, check=False
         )
         assert (shown.returncode, shown.stderr) == (0, ""), shown.stderr
+    ends = {
+        ("list",): (1, "No stack runs here"),
+        ("reconcile", "--redis-url", f"redis://127.0.0.1:{free_port()}"): (4, "Redis cannot be asked"),
+        ("policy", "explain", "GET", "/api/v2/x"): (1, "needs the package strongroom-vault"),
+    }
+    for words, (status, said) in ends.items():
+        ended = subprocess.run([python, "-m", "cli", *words], capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert (ended.returncode, said in ended.stderr, ended.stderr.count("\n")) == (status, True, 1), ended.stderr

@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli import reconcile
 from cli.__main__ import app
-from cli.processes import clean_environment
+from cli.processes import LaunchError, clean_environment
+from cli.settings import LaunchSettings
 from typer.main import get_command
+from verifier import missed
+from verifier.reconcile import CURSOR
 
 STRONGROOM = Path(sys.executable).with_name("strongroom")
 WANTED = {
@@ -50,6 +54,18 @@ def test_no_argument_or_option_takes_a_secret_or_a_token() -> None:
     risky = {(name, word) for name, word in named if any(part in word for part in secret)}
     assert {word for _, word in risky} <= {"--token-file", "--redis-password-file"}
     assert len(named) > 60
+
+
+def test_what_tells_a_command_where_the_gateway_is_stops_no_stack() -> None:
+    told = {"STRONGROOM_URL": "https://x", "STRONGROOM_TOKEN_FILE": "x", "STRONGROOM_CA_FILE": "x"}
+    assert LaunchSettings.from_environment({**told, "STRONGROOM_TENANT": "x"}).port == 8080
+    with pytest.raises(LaunchError, match="STRONGROOM_TOKEN"):
+        LaunchSettings.from_environment({"STRONGROOM_TOKEN": "x"})
+
+
+def test_a_comparison_is_asked_for_by_the_names_that_the_workers_know() -> None:
+    assert (reconcile.WANTED, reconcile.WANTED_S) == (missed.WANTED, missed.WANTED_S)
+    assert reconcile.CURSOR == CURSOR
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["freeze", "--help"], ["execute", "--help"]])

@@ -53,6 +53,7 @@ app.add_typer(tenants.app, name="tenants")
 EVERYTHING = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 WATCH_PERIOD = 0.5
 STOPPED = 130  # as a shell says of Ctrl-C
+SERVICES = ("gateway", "vault", "verifier")  # what the image of the command line does not hold
 
 
 class What(StrEnum):
@@ -210,6 +211,11 @@ def main() -> None:
             app()
     except LaunchError as error:
         sys.stderr.write(f"strongroom: {error}\n")
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if error.name not in SERVICES:
+            raise
+        sys.stderr.write(f"strongroom: this needs the package strongroom-{error.name}, which is not installed here\n")
         sys.exit(1)
     except Stopped:
         sys.stderr.write("strongroom: stopped\n")

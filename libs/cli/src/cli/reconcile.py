@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import redis
 
 POLL_S: Final = 0.2
+# The workers' own names (verifier.missed, verifier.reconcile), which a test compares: the image has no code of theirs.
+WANTED: Final = "sr:{reconcile}:wanted"
+WANTED_S: Final = 86_400
+CURSOR: Final = "sr:{reconcile}:cursor"
 
 
 def reconcile(
@@ -33,28 +37,25 @@ def reconcile(
     wait: Annotated[bool, typer.Option(help="wait until it is done")] = True,
 ) -> None:
     """Have every record compared with Redis now: a worker begins within STRONGROOM_RECONCILE_SECONDS (operators)."""
-    from redis.exceptions import RedisError  # noqa: PLC0415  the other commands start faster without these
-    from verifier.missed import WANTED, WANTED_S  # noqa: PLC0415
+    from redis.exceptions import RedisError  # noqa: PLC0415  the other commands start faster without it
 
     try:
         with _connected(redis_url, redis_password_file) as server:
             server.set(WANTED, secrets.token_hex(8), ex=WANTED_S)
             complain("the workers are asked for it")
             if wait:
-                _follow(server, WANTED)
+                _follow(server)
     except RedisError as error:
         complain(f"Redis cannot be asked ({type(error).__name__})")
         raise typer.Exit(UNAVAILABLE) from None
 
 
-def _follow(server: "redis.Redis", wanted: str) -> None:
+def _follow(server: "redis.Redis") -> None:
     """Return once no worker is asked any more: its round was a whole one, and has ended."""
-    from verifier.reconcile import CURSOR  # noqa: PLC0415
-
     screen = Screen(err=True)
     told = ""
     with screen.busy("Waiting for a worker"):
-        while server.exists(wanted):
+        while server.exists(WANTED):
             done, total = server.hmget(CURSOR, ["done", "total"])
             if done and total and (now := f"{int(done)} of {int(total)} records are compared") != told:
                 screen.progress(now)

@@ -109,9 +109,13 @@ def _room(*, admin: bool, url: str, token_file: Path | None, ca_file: Path | Non
         raise LaunchError("--url needs --token-file.")
     if not url:
         raise LaunchError("--token-file needs --url.")
-    text(token_file)
+    once = text(token_file).strip()  # a pipe tells it once
+
+    def token() -> str:
+        return text(token_file).strip() if token_file.is_file() else once
+
     try:
-        return Strongroom(url, lambda: text(token_file).strip(), ca_file=authority)
+        return Strongroom(url, token, ca_file=authority)
     except OSError as error:
         raise LaunchError(f"{ca_file} is no authority ({type(error).__name__}).") from None
 
