@@ -232,6 +232,7 @@ def test_what_became_of_a_request_is_told(client, world, tenant, error, status, 
     for answer in (client.post(PROXY + ORDER, json={}), execute(client, method="POST", path=ORDER)):
         assert (answer.status_code, answer.json()["code"]) == (status, code)
         assert ("retry-after" in answer.headers) is (status != 504)
+        assert ('"exchange";r=0;t=3' in answer.headers["ratelimit"]) is (status == 429)
         if status == 504:
             assert answer.json()["client_order_ids"] == "sr1"
 

@@ -18,6 +18,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 URN: Final = "urn:strongroom:problem:"
 # When the request at hand came (Unix ms) if an exchange's client makes it: its problems have the exchange's shape too.
 proxied_at: ContextVar[int | None] = ContextVar("proxied_at", default=None)
+EXCHANGES: Final = ("exchange_budget_spent", "market_budget_spent")
 RETRY_AFTER_S: Final = 2.0  # what a client is told when the service that failed named no time
 
 # code: (status, title, what the person is told unless the error knows better)
@@ -185,9 +186,12 @@ def _headers(code: str, error: errors.StrongroomError) -> dict[str, str]:
         return {"WWW-Authenticate": 'Bearer error="invalid_token"' if code == "invalid_token" else "Bearer"}
     if code == "insufficient_scope":
         return {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{error.extra.get("scope", "")}"'}
-    if error.retry_after is not None or status in (429, 503):
-        return {"Retry-After": str(max(1, math.ceil(error.retry_after or RETRY_AFTER_S)))}
-    return {}
+    if error.retry_after is None and status not in (429, 503):
+        return {}
+    seconds = str(max(1, math.ceil(error.retry_after or RETRY_AFTER_S)))
+    # The tenant's own rate may be far from spent: this says whose limit is.
+    spent = {"RateLimit": f'"exchange";r=0;t={seconds}'} if code in EXCHANGES else {}
+    return {"Retry-After": seconds, **spent}
 
 
 def body(problem: Problem, request_id: str) -> bytes:

@@ -4,6 +4,7 @@ The limits themselves are the budget's.
 """
 
 import asyncio
+from dataclasses import replace
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -25,12 +26,13 @@ class Turns:
         """Wait for a turn of `service` at an endpoint; raise Throttled when it would come too late.
 
         Of each service only the first call asks the budget, which answers in the order of asking: however many calls
-        one service has waiting, another one's call comes after at most one of them.
+        one service has waiting, another one's call comes after at most one of them. What all of a tenant's calls share
+        goes round among its services too, whatever accounts they use.
         """
         lock = self._locks.setdefault(f"{caller.tenant} {service} {caller.owner} {endpoint}", asyncio.Lock())
         try:
             async with asyncio.timeout(LATEST_S), lock:
-                await self._budget.turn(caller, endpoint)
+                await self._budget.turn(replace(caller, service=service), endpoint)
         except TooLate as late:
             raise _throttled(late.wait_s) from None
         except TimeoutError:

@@ -39,10 +39,14 @@ Reaches = Callable[[], Awaitable[bool | None]]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """On whose behalf a call is made: `owner` is the account's uid once it is known, before that the binding's id."""
+    """On whose behalf a call is made: `owner` is the account's uid once it is known, before that the binding's id.
+
+    `service` is which of the tenant's services asks, where several do.
+    """
 
     tenant: str
     owner: str
+    service: str = ""
 
 
 class Budget(Protocol):
@@ -75,7 +79,7 @@ class Held(Enum):
 
 
 class Waiting(ABC):
-    """The queue of one process: while calls of a tenant wait, only the first of them asks, and the others in order.
+    """The queue of one process: while calls of a tenant wait, only one of them asks, and its services take turns.
 
     A call that its endpoint holds back lets those behind it pass. None waits longer than `latest_s`.
     """
@@ -108,7 +112,8 @@ class Waiting(ABC):
 
     async def _wait(self, caller: Caller, endpoint: str, until: float) -> None:
         while True:
-            async with self._lock(caller.tenant):
+            # Of each service one call stands in the tenant's queue, however many accounts it has calls waiting for.
+            async with self._lock(f"{caller.tenant} {caller.service}"), self._lock(caller.tenant):
                 seconds, held = await self.ask(caller, endpoint)
                 while seconds and held is not Held.ENDPOINT:
                     await _sleep(seconds, until)

@@ -36,6 +36,9 @@ PREFIX: Final = "sr:{budget}:"
 SHUT: Final = PREFIX + "shut"
 PROBE: Final = PREFIX + "probe"
 EGRESS: Final = PREFIX + "egress"
+# While trading takes all there is, this part of it stays verification's: a key that dies is still seen.
+KEPT: Final = PREFIX + "kept"
+KEPT_SHARE: Final = 1 / 20
 # Each refused probe keeps the address shut for Bitget's penalty; without any, calls are tried again after it.
 SHUT_S: Final = 300.0
 # How long a probe may take; those who want to know its outcome look so often.
@@ -65,15 +68,16 @@ local function left(key, most)
   return math.max(known, 0)
 end
 """
-# Asks for several calls, one after the other. KEYS egress, active, shut, probe, then share and endpoint of each call.
-# ARGV step and slack of the address, slack of trading or of verification; ms of a penalty, of the time between probes,
-# of one, of a poll; then of each call the tenant, step and slack of the endpoint.
+# Asks for several calls, one after the other. KEYS egress, active, shut, probe, kept, then share and endpoint of each
+# call. ARGV step and slack of the address, slack of trading or of verification; ms of a penalty, of the time between
+# probes, of one, of a poll; the time between calls that are kept for verification, 0 for trading; then of each call the
+# tenant, step and slack of the endpoint.
 # Returns for each the wait in ms and what holds the call back; "probe": this caller is to find out if the address is
 # served.
 _TURNS: Final = (
     _COMMON
     + """
-local step, slack = tonumber(ARGV[1]), tonumber(ARGV[2])
+local step, slack, kept = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[7])
 local function shut()
   local rest = left(KEYS[4], tonumber(ARGV[4]))
   if rest > 0 and redis.pcall('GET', KEYS[4]) == 'asking' then rest = math.min(rest, tonumber(ARGV[6])) end
@@ -96,18 +100,21 @@ local function turn(sharekey, endpointkey, tenant, interval, burst)
   local endpoint = bucket(endpointkey)
   local wait = endpoint - burst - now
   if wait > 0 then return {math.ceil(wait / 1000), 'endpoint'} end
-  local tenants, egress, share = active(tenant), bucket(KEYS[1]), bucket(sharekey)
+  local tenants, egress, share, cost = active(tenant), bucket(KEYS[1]), bucket(sharekey), step
   wait = egress - slack - now
-  if egress - now > slack / 2 then wait = math.max(wait, share - slack - now) end
+  if kept > 0 and wait > kept then -- trading is far ahead: one call at a time, by the same shares
+    wait, cost = math.max(bucket(KEYS[5]), share - slack) - now, kept
+    if wait <= 0 then keep(KEYS[5], now + kept) end
+  elseif egress - now > slack / 2 then wait = math.max(wait, share - slack - now) end
   if wait > 0 then return {math.ceil(wait / 1000), 'shared'} end
   keep(KEYS[1], egress + step)
-  keep(sharekey, math.min(share, now + slack) + math.min(step * tenants, 1000000))
+  keep(sharekey, math.min(share, now + slack) + math.min(cost * tenants, 1000000))
   keep(endpointkey, endpoint + interval)
   return {0, 'shared'}
 end
 local answers = {}
-for place = 1, (#KEYS - 4) / 2 do
-  local key, value = 3 + 2 * place, 4 + 3 * place
+for place = 1, (#KEYS - 5) / 2 do
+  local key, value = 4 + 2 * place, 5 + 3 * place
   answers[place] = turn(KEYS[key], KEYS[key + 1], ARGV[value], tonumber(ARGV[value + 1]), tonumber(ARGV[value + 2]))
 end
 return answers
@@ -143,7 +150,7 @@ ABREAST: Final = 64
 class SharedBudget(Waiting):
     """The budget of all processes on one Redis, which count as one egress address.
 
-    `priority` is for trading: it may run further ahead than verification, which then waits.
+    `priority` is for trading: it may run further ahead than verification, which then waits, but for a small part.
     """
 
     def __init__(
@@ -161,6 +168,7 @@ class SharedBudget(Waiting):
         self._reaches = reaches
         self._lane = "trade" if priority else "verify"
         self._step = 60 / per_minute
+        self._kept = 0.0 if priority else self._step / KEPT_SHARE
         calls = max(1.0, per_minute * (PRIORITY_BURST if priority else BURST))
         self._slack = (calls - 1) * self._step
         self._turns, self._hold, self._probed = map(redis.register_script, (_TURNS, _HOLD, _PROBED))
@@ -195,8 +203,9 @@ class SharedBudget(Waiting):
 
     def _question(self, asking: Sequence[_Asking]) -> tuple[list[str], list[Any]]:
         lane = PREFIX + self._lane
-        keys = [EGRESS, f"{lane}:active", SHUT, PROBE]
+        keys = [EGRESS, f"{lane}:active", SHUT, PROBE, KEPT]
         values: list[Any] = [_us(self._step), _us(self._slack), *map(_ms, (SHUT_S, PROBE_S, PROBING_S, POLL_S))]
+        values.append(_us(self._kept))
         for caller, endpoint, _ in asking:
             limit = limits.of(endpoint)
             keys += [f"{lane}:share:{caller.tenant}", _bucket(caller, endpoint)]
