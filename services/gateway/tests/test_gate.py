@@ -5,6 +5,7 @@ import threading
 import time
 
 import httpx
+import pytest
 from common.clock import SystemClock
 from common.redis import connect
 from gateway.limiter import ALONE_SHARE, BURST_SHARE, Limiter
@@ -13,6 +14,7 @@ from strongroom.vault.v1.tenants_pb2 import TenantQuotas
 TENANTS = "/v1/admin/tenants"
 
 
+@pytest.mark.bar(52)
 def test_beyond_its_rate_a_tenant_is_told_when_to_come_back_and_others_are_not_held_up(
     client, served, issuer, world, tenant
 ):
@@ -39,6 +41,7 @@ def test_two_gateways_share_one_rate(client, serve, world, tenant):
     assert told.count(200) <= 60 // BURST_SHARE + 3
 
 
+@pytest.mark.bar(52)
 def test_beyond_its_calls_at_once_a_tenant_is_refused_and_gets_its_places_back(client, world, tenant):
     world.quotas[tenant] = TenantQuotas(concurrency=2)
     record = world.put(tenant)
@@ -89,6 +92,7 @@ async def test_a_value_that_nobody_of_ours_wrote_holds_nobody_up_and_a_burst_is_
         await redis.aclose()
 
 
+@pytest.mark.bar(52)
 async def test_a_tenant_that_is_refused_costs_no_turn_at_redis_until_it_may_be_let_in_again(valkey):
     redis = connect(valkey.address, valkey.password_file)
     limiter = Limiter(redis, SystemClock())

@@ -135,6 +135,7 @@ async def _give_up(tasks: list[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+@pytest.mark.bar(52)
 async def test_a_greedy_tenant_with_a_thousand_waiting_calls_holds_no_other_up(redis: Redis) -> None:
     greedy = [
         asyncio.create_task(budget.turn(Caller(TENANT, str(number)), FAST))
@@ -174,6 +175,7 @@ async def test_a_call_that_its_endpoint_holds_back_lets_those_behind_it_pass(red
     assert time.monotonic() - started > 0.9
 
 
+@pytest.mark.bar(52)
 async def test_a_second_that_the_exchange_calls_spent_is_over_for_all(redis: Redis) -> None:
     one, two = _budget(redis), _budget(redis)
     await one.turn(CALLER, FAST)
@@ -232,6 +234,7 @@ async def test_an_address_that_is_shut_out_is_told_once(redis: Redis, logged: li
     assert [entry["event"] for entry in logged] == ["address_shut_out"]
 
 
+@pytest.mark.bar(52)
 async def test_while_the_address_is_shut_out_one_probe_each_quarter_of_a_minute_is_all_that_goes(redis: Redis) -> None:
     address = await _shut(redis)
     for tenant in (TENANT, OTHER):
@@ -366,6 +369,7 @@ async def test_three_accounts_that_are_throttled_hold_up_nobody(bench: Any) -> N
     assert not await bench.redis.exists(SHUT)
 
 
+@pytest.mark.bar(52)
 async def test_an_address_that_is_refused_everywhere_rests_until_a_probe_is_answered(bench: Any) -> None:
     async with open_session() as session:
         budget = SharedBudget(bench.redis, SystemClock(), Reach(session, bench.url))
