@@ -207,3 +207,16 @@ def test_keys_that_are_read_again_are_asked_again(issuer: TokenIssuer, tmp_path)
     verifier.verify("Bearer " + other.issue(TENANT))  # its unknown key has the file read again
     with pytest.raises(Unauthenticated):
         verifier.verify(token)
+
+
+def test_a_token_is_known_once_it_was_checked_and_until_it_expires(issuer: TokenIssuer) -> None:
+    clock = StoppedClock(0)
+    value = "Bearer " + issuer.issue(TENANT, claims={"iat": NOW, "exp": NOW + 60})
+    verifier = TokenVerifier(issuer.issuer, issuer.jwks_file, clock)
+    assert verifier.known(value) is None
+    caller = verifier.verify(value)
+    assert verifier.known(value) is caller
+    for other in ("", value[:-1], value + "A", value.replace("Bearer", "Basic"), "Bearer " + "A" * (LIMIT + 1)):
+        assert verifier.known(other) is None
+    clock.off = 60 + 31
+    assert verifier.known(value) is None

@@ -11,6 +11,8 @@ from common.redis import connect
 from gateway.limiter import ALONE_SHARE, BURST_SHARE, Limiter
 from strongroom.vault.v1.tenants_pb2 import TenantQuotas
 
+from services.gateway.tests.conftest import until
+
 TENANTS = "/v1/admin/tenants"
 
 
@@ -31,6 +33,45 @@ def test_beyond_its_rate_a_tenant_is_told_when_to_come_back_and_others_are_not_h
     assert left == sorted(left, reverse=True)
     other = {"Authorization": f"Bearer {issuer.issue('o' * 26, ['bindings:read'])}"}
     assert httpx.get(f"{served.url}/v1/bindings", headers=other).status_code == 200
+
+
+@pytest.mark.bar(52)
+def test_a_tenant_that_goes_on_asking_is_refused_before_any_route_and_its_operator_is_not(
+    client, served, issuer, world, tenant
+):
+    world.quotas[tenant] = TenantQuotas(requests_per_minute=60)
+    whole = until(lambda: (one := client.get("/v1/bindings")).status_code == 429 and one)
+
+    def early(path: str) -> httpx.Response:
+        """Return a refusal of what no route knows: nobody looked for one."""
+
+        def asked() -> httpx.Response | None:
+            client.get("/v1/bindings")  # beyond the rate, again
+            refused = client.get(path)
+            return refused if refused.status_code == 429 else None
+
+        return until(asked)
+
+    for refused in (early("/v1/nowhere"), early("/v1/nowhere/proxy/x")):
+        told = refused.json()
+        assert {name: told[name] for name in ("type", "title", "status", "code", "detail")} == {
+            name: whole.json()[name] for name in ("type", "title", "status", "code", "detail")
+        }
+        assert told["request_id"] == refused.headers["x-request-id"]
+        assert refused.headers["ratelimit-policy"] == whole.headers["ratelimit-policy"]
+        assert all(name in refused.headers for name in ("ratelimit", "retry-after", "cache-control"))
+    assert 'route="turned_away"' in httpx.get(f"{served.ops_url}/metrics").text
+
+    def get(path: str, token: str) -> int:
+        return httpx.get(f"{served.url}{path}", headers={"Authorization": f"Bearer {token}"}).status_code
+
+    both = issuer.issue(tenant, ["admin", "bindings:read"])
+    until(lambda: get("/v1/bindings", both) == 429)
+    early("/v1/nowhere")
+    assert get(TENANTS, both) == 200, "nothing holds an operator up"
+    assert get("/v1/bindings", issuer.issue("p" * 26, ["bindings:read"])) == 200
+    early("/v1/nowhere")
+    assert get("/v1/bindings", both[:-4] + "AAAA") == 401
 
 
 def test_two_gateways_share_one_rate(client, serve, world, tenant):

@@ -1,6 +1,7 @@
 """Own the outermost layer of the app: what is refused before any route looks at it, and what every answer carries.
 
-Decides on the raw request only. Logs one line for each request: route template, never the path, query or a header.
+Decides on the raw request only. Logs one line for each request, but for those that are turned away: route template,
+never the path, query or a header.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway import problems
 from gateway.metrics import Metrics
 from gateway.problems import Problem
+from gateway.turnstile import TURNED_AWAY, Turnstile
 
 BODY_BYTES: Final = 65_536
 BODY_S: Final = 10.0
@@ -131,8 +133,9 @@ class _Answer:
 class Edge:
     """Admit, limit, place in context, answer every failure as a problem, record."""
 
-    def __init__(self, app: ASGIApp, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, turnstile: Turnstile, clock: Clock, metrics: Metrics) -> None:
         self._app = app
+        self._turnstile = turnstile
         self._clock = clock
         self._metrics = metrics
         self.leaving = False  # then each answer is the last of its connection
@@ -162,6 +165,7 @@ class Edge:
         try:
             admit(scope)
             body = await read_body(scope, receive)
+            self._turnstile.check(scope)
         except Problem as problem:
             if any(name == b"expect" for name, _ in scope["headers"]):
                 # The client waits to be asked for a body that nobody wants: what it sends next could be either.
@@ -171,6 +175,9 @@ class Edge:
         await self._app(scope, _replay(body, receive), answer.send)
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        if TURNED_AWAY in scope:  # the refusal that is repeated has its line, a flood none of its own
+            self._metrics.record(TURNED_AWAY, scope["method"], status, seconds)
+            return
         route = getattr(scope.get("route"), "path", "unmatched")
         binding = scope.get("path_params", {}).get("binding_id", "")
         self._metrics.record(route, scope["method"], status, seconds)

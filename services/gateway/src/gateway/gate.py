@@ -11,6 +11,7 @@ from gateway.limiter import Limiter
 
 USUAL_PER_MINUTE: Final = 6000
 USUAL_AT_ONCE: Final = 64
+TOO_MANY: Final = "This tenant has made as many requests as it may."
 
 
 class Gate:
@@ -28,14 +29,20 @@ class Gate:
         taken = await self._limiter.take(tenant, quotas.requests_per_minute or USUAL_PER_MINUTE)
         scope["rate_limit"] = taken.headers()
         if not taken.allowed:
-            told = "This tenant has made as many requests as it may."
-            raise Throttled("quota_exceeded", told, retry_after=taken.wait_s)
+            raise Throttled("quota_exceeded", TOO_MANY, retry_after=taken.wait_s)
         if not counted:
             return
         if self._inside[tenant] >= (quotas.concurrency or USUAL_AT_ONCE):
             raise Throttled("quota_exceeded", "This tenant has as many calls under way as it may.", retry_after=1)
         self._inside[tenant] += 1
         scope["leave"] = lambda: self._leave(tenant)
+
+    def still_refused(self, tenant: str, scope: Scope) -> Throttled | None:
+        """Return the refusal of a tenant that was refused a moment ago and may not come back yet, as `enter` does."""
+        if (taken := self._limiter.refused(tenant)) is None:
+            return None
+        scope["rate_limit"] = taken.headers()
+        return Throttled("quota_exceeded", TOO_MANY, retry_after=taken.wait_s)
 
     def _leave(self, tenant: str) -> None:
         self._inside[tenant] -= 1

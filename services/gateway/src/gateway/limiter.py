@@ -65,7 +65,7 @@ class Limiter:
 
     async def take(self, tenant: str, per_minute: int) -> Taken:
         """Take one request of a tenant that may make `per_minute`; a request that is not let in takes nothing."""
-        if refused := self._still_refused(tenant):
+        if refused := self.refused(tenant):
             return refused
         if self._clock.monotonic() >= self._failed_at + PAUSE_S:
             step, burst = _rate(per_minute)
@@ -77,7 +77,7 @@ class Limiter:
                 logs.get().warning("rate_kept_alone", error=type(error).__name__)
         return self._by_itself(tenant, max(1, per_minute // ALONE_SHARE))
 
-    def _still_refused(self, tenant: str) -> Taken | None:
+    def refused(self, tenant: str) -> Taken | None:
         """Return the refusal that still holds: who asks for far more than it may costs the others no turn at Redis."""
         at, taken = self._refused.get(tenant, (0.0, None))
         since = self._clock.monotonic() - at

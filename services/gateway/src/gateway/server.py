@@ -37,6 +37,7 @@ from gateway.standing import Standings
 from gateway.streams import Streams
 from gateway.tenants import Tenants
 from gateway.trail import Trail
+from gateway.turnstile import Turnstile
 from gateway.vault_client import VaultClient
 from gateway.verifier_client import VerifierClient
 
@@ -111,7 +112,7 @@ class Gateway:
         )
         public, metrics = app.build(services), Metrics(lambda: self._streams.count)
         self._ops = Ops(metrics, documented.text(public), self._probes())
-        self._edge = Edge(public, clock, metrics)
+        self._edge = Edge(public, Turnstile(services.tokens, services.gate), clock, metrics)
         self._public = _listener(self._edge, settings.connections)
         self._private = _listener(self._ops, OPS_CONNECTIONS)
 
