@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpx
 import pytest
 from strongroom_client import OutcomeUnknown, PolicyRefused, Reset, Strongroom
 
@@ -126,3 +127,23 @@ def test_a_client_of_the_proxy_asks_under_the_binding_with_the_token(room: Stron
     line, headers, _ = gateway.asked[0]
     assert line == "GET /v1/bindings/b/proxy/api/v2/x?symbol=BTCUSDT"
     assert headers["Authorization"] == "Bearer token"
+
+
+def test_a_transport_takes_the_programs_own_key_and_signature_away(room: Strongroom, gateway: Gateway) -> None:
+    gateway.script = [(200, EXCHANGE, "{}"), (200, EXCHANGE, "{}")]
+    own = {"ACCESS-KEY": "own", "ACCESS-SIGN": "own", "ACCESS-PASSPHRASE": "own", "X-Own": "own", "paptrading": "1"}
+    own |= {"Authorization": "Bearer own", "Cookie": "own=1"}
+    with httpx.Client(base_url="https://api.bitget.com", transport=room.transport("b"), headers=own) as http:
+        http.get("/api/v2/x", params={"symbol": "BTC/USDT", "id": "a+b&c=%20"})
+        http.post("/api/v2/y", content=b'{"size": "1.0", "a":1}', headers={"Content-Type": "application/json"})
+        with pytest.raises(httpx.UnsupportedProtocol):
+            http.get("https://api.bitget.com.example.com/api/v2/x")
+        with pytest.raises(httpx.UnsupportedProtocol):
+            http.get("http://api.bitget.com/api/v2/x")
+    (get, sent, _), (post, _, body) = gateway.asked
+    assert get == "GET /v1/bindings/b/proxy/api/v2/x?symbol=BTC%2FUSDT&id=a%2Bb%26c%3D%2520"
+    assert (post, body) == ("POST /v1/bindings/b/proxy/api/v2/y", b'{"size": "1.0", "a":1}')
+    names = {name.lower() for name in sent}
+    assert names <= {"host", "accept", "accept-encoding", "connection", "user-agent", "authorization"}, names
+    assert {name.lower(): value for name, value in sent.items()}["authorization"] == "Bearer token"
+    assert not any("own" in value for _, headers, _ in gateway.asked for value in headers.values())
