@@ -140,7 +140,7 @@ def test_every_other_price_that_an_order_names_counts_too_and_none_besides_a_siz
         assert worths(form, named(form, "2", "300") | {name: "299"}) == ["600"]
         assert worths(form, named(form, "2", "300") | {name: ""}) == ["600"]
         assert refused(form[0], body(form, named(form, "2", "300") | {name: "500.1"})) == "tenant_order_notional"
-        for odd in ("0", "-1", None, 1, "1e9"):
+        for odd in ("0", "-1", None, 1.5, "1e9"):
             assert refused(form[0], body(form, named(form, "2", "300") | {name: odd})) == "tenant_notional_unknown"
 
 
@@ -148,7 +148,7 @@ def test_every_other_price_that_an_order_names_counts_too_and_none_besides_a_siz
 SPELLINGS: list[Any] = [
     *("1e3", "1E3", "-1", "+1", "0", "0.0", "007", "1.", ".5", "1,000", "1_000", " 1", "1 ", "1\n", "0x10", "NaN"),
     *("Infinity", "inf", "١", "1\u0663", "\uff11", "²", "", "1.2.3", "9" * 31, "1." + "0" * 31, "9" * 5000),
-    *(None, True, 1, 1.5, 0, -1, 10**30, ["1"], {"value": "1"}, [], {}),
+    *(None, True, 1.0, 1.5, 0, -1, 2**53, 10**30, ["1"], {"value": "1"}, [], {}),
 ]
 
 
@@ -161,9 +161,16 @@ def test_an_amount_in_any_other_spelling_is_not_guessed_at(form: Any) -> None:
     for missing in filter(None, form[2:4]):
         left = {name: value for name, value in named(form, "1", "1").items() if name != missing}
         assert refused(form[0], body(form, left)) == "tenant_notional_unknown"
-    for number in (b"1", b"1e3", b"1E400", b"01", b"-0", b"NaN", b"Infinity", b"1" * 5000):
+    for number in (b"1.0", b"1e3", b"1E400", b"01", b"-0", b"NaN", b"Infinity", b"1" * 5000):
         raw = json.dumps(body(form, order(form, "@", "1"))).encode().replace(b'"@"', number)
         assert refused(form[0], raw) == "tenant_notional_unknown", number
+
+
+@FORM
+def test_a_whole_number_is_as_plain_as_its_text(form: Any) -> None:
+    assert worths(form, order(form, 3, 200)) == (["600"] if form[3] else ["3"])
+    size = 1 if form[3] else 1001
+    assert refused(form[0], body(form, order(form, size, 1001))) == "tenant_order_notional"
 
 
 @FORM
@@ -239,6 +246,10 @@ def test_what_a_batch_shares_holds_for_each_order_and_none_says_otherwise(form: 
         (f"{V2}/spot/trade/place-order", SPOT | BUY | {"size": "1", "tpslType": "tpsl"}),
         (f"{V2}/spot/trade/place-order", SPOT | BUY | {"size": "1", "presetTakeProfitPrice": "1"}),
         (f"{V2}/spot/trade/place-plan-order", SPOT | BUY | {"size": "1", "triggerPrice": "1"}),
+        (
+            f"{V2}/spot/trade/cancel-replace-order",
+            SPOT | {"orderId": "1", "orderType": "market", "size": "1", "price": "1"},
+        ),
         (f"{V2}/mix/order/place-order", FUTURES | BUY | {"size": "1"}),
         (f"{V2}/mix/order/place-order", FUTURES | BUY | {"size": "1", "price": "1"}),
         (f"{V2}/mix/order/modify-order", FUTURES | {"orderId": "1", "newPresetStopLossPrice": "1"}),
@@ -281,8 +292,8 @@ def test_nothing_that_could_be_read_to_be_worth_more_than_the_cap_passes(form: A
         return
     for size, price in amounts:
         at = price if form[3] else "1"
-        assert isinstance(size, str)
-        assert isinstance(at, str)
+        assert isinstance(size, str | int)
+        assert isinstance(at, str | int)
         assert Decimal(0) < Decimal(size) * Decimal(at) <= 1000
 
 

@@ -19,6 +19,7 @@ from vault.canonical import Canonical, refuse
 
 PLACES: Final = 8  # a unit is a hundred-millionth of a USDT
 AMOUNT: Final = re.compile(r"(0|[1-9][0-9]{0,29})(?:\.([0-9]{1,30}))?")
+EXACT: Final = 2**53  # below, whole numbers are the same to whoever reads them
 SYMBOL: Final = re.compile(r"[A-Z0-9]{1,28}USDT|[a-z0-9]{1,28}usdt")
 FREE, UNKNOWN, BASE, QUOTE = "free", "unknown", "base", "quote"
 COLUMNS: Final = ["path", "list", "when", "unit", "size", "prices"]
@@ -159,8 +160,10 @@ def _text(value: Any) -> str | None:
 def _amount(value: Any) -> tuple[int, int]:
     """Return a plain decimal above 0 as (digits, places); raise ValueError for any other spelling and any other type.
 
-    The exchange documents amounts as texts. A number of JSON has spellings of which two readers may make two amounts.
+    The exchange documents amounts as texts. Of a number of JSON with a fraction or exponent two readers may make two.
     """
+    if type(value) is int and 0 < value < EXACT:
+        value = str(value)
     found = AMOUNT.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise ValueError("not a plain decimal")
