@@ -16,10 +16,12 @@ from cli.processes import free_port
 from cli.settings import LaunchSettings
 from cli.stack import Stack
 from simulator import config
+from strongroom_client import Credential, Strongroom
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = ROOT / "requirements" / "clients.txt"
 MODES = ("classic", "unified")
+PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,8 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         stack.start()
         facts = stack.description
         token = facts["tenants"][0]["token"]
-        with httpx.Client(base_url=facts["gateway_url"], timeout=60, trust_env=False) as http:
-            http.headers["Authorization"] = f"Bearer {token}"
-            bound = {mode: _bind(http, _sample(mode)) for mode in MODES}
+        with Strongroom(facts["gateway_url"], token) as room:
+            bound = {mode: _bind(room, _sample(mode)) for mode in MODES}
         made = {
             mode: Credentials(f"{facts['gateway_url']}/v1/bindings/{name}/proxy", mode, token, "unused", "unused")
             for mode, name in bound.items()
@@ -124,17 +125,19 @@ def _sample(mode: str) -> dict[str, Any]:
     return next(dict(one) for one in config.read()["accounts"] if one["name"] == f"{mode}-trader")
 
 
-def _bind(http: httpx.Client, account: dict[str, Any]) -> str:
-    credential = {name: account[name] for name in ("api_key", "secret_key", "passphrase")}
-    wanted = {"exchange": "bitget", "scopes": ["spot", "futures"], "credential": credential}
-    answer = http.post("/v1/bindings", json=wanted, headers={"Prefer": "wait=30"})
-    found = answer.json()["id"] if answer.status_code != 409 else answer.json()["binding_id"]
-    assert http.get(f"/v1/bindings/{found}").json()["status"] == "connected"
-    return str(found)
+def _bind(room: Strongroom, account: dict[str, Any]) -> str:
+    """Bind an account, wait for its verdict however busy the machine is, and return the binding's name."""
+    credential = Credential(account["api_key"], account["secret_key"], account["passphrase"])
+    binding = room.bind(credential, wait=30)
+    deadline = time.monotonic() + PATIENCE_S
+    while binding.status != "connected" and time.monotonic() < deadline:
+        binding = room.verify(binding.id, wait=30)
+    assert binding.status == "connected"
+    return binding.id
 
 
 def _addresses(process: subprocess.Popen[bytes], ready: Path) -> Exchange:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while not ready.exists():
         assert process.poll() is None
         assert time.monotonic() < deadline

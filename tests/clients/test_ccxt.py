@@ -1,7 +1,7 @@
 """ccxt as anybody has it, but for address and key: it trades at the exchange, and at Strongroom in its place."""
 
-import json
-import subprocess
+import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from tests.clients.conftest import Credentials, Exchange
+from tests.clients.library import Library, Refused
 
 pytestmark = pytest.mark.timeout(400)  # the first test makes the clients' environment
 # Directly, to see that the simulator is what ccxt takes for Bitget; and with three lines changed.
-WAYS = (("ccxt", "direct"), ("ccxt", "proxy"), ("ccxt.async_support", "proxy"))
+PROXIED = (("ccxt", "proxy"), ("ccxt.async_support", "proxy"))
+WAYS = (("ccxt", "direct"), *PROXIED)
 SPOT, SWAP = "BTC/USDT", "BTC/USDT:USDT"
 SIZES = {SPOT: 0.001, SWAP: 0.01}
 ORDER_CALLS = {
@@ -23,62 +25,20 @@ ORDER_CALLS = {
 }
 
 
-class Refused(Exception):
-    """What ccxt raised: its class and text."""
-
-
-class Client:
-    """ccxt in a process of its own, synchronous or asynchronous, called alike."""
-
-    def __init__(self, python: Path, library: str, credentials: Credentials) -> None:
-        command = [str(python), str(Path(__file__).with_name("driver.py"))]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._send(
-            {
-                "library": library,
-                "url": credentials.base_url,
-                "apiKey": credentials.api_key,
-                "secret": credentials.secret,
-                "password": credentials.passphrase,
-            }
-        )
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        return lambda *args, **kwargs: self._call(name, args, kwargs)
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.communicate(timeout=30)
-        assert self._process.returncode == 0
-
-    def _call(self, name: str, args: Any, kwargs: Any) -> Any:
-        self._send([name, args, kwargs])
-        assert self._process.stdout
-        answer = json.loads(self._process.stdout.readline())
-        if "error" in answer:
-            raise Refused(f"{answer['error']}: {answer['text']}")
-        return answer["result"]
-
-    def _send(self, value: Any) -> None:
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps(value) + "\n")
-        self._process.stdin.flush()
-
-
 @pytest.fixture(scope="session")
-def clients(clients_python: Path) -> Iterator[Callable[[str, Credentials], Client]]:
+def clients(clients_python: Path) -> Iterator[Callable[[str, Credentials], Library]]:
     """Start each client once: what it has learnt of the markets holds for every test."""
-    running: dict[tuple[str, Credentials], Client] = {}
+    with contextlib.ExitStack() as running:
 
-    def one(library: str, credentials: Credentials) -> Client:
-        key = (library, credentials)
-        if key not in running:
-            running[key] = Client(clients_python, library, credentials)
-        return running[key]
+        @functools.cache
+        def one(library: str, credentials: Credentials) -> Library:
+            keys = {"apiKey": credentials.api_key, "secret": credentials.secret, "password": credentials.passphrase}
+            program = Path(__file__).with_name("driver.py")
+            return running.enter_context(
+                Library(clients_python, program, library=library, url=credentials.base_url, **keys)
+            )
 
-    yield one
-    for client in running.values():
-        client.close()
+        yield one
 
 
 @pytest.fixture(params=WAYS, ids="-".join)
@@ -95,12 +55,12 @@ def way(library_and_way: tuple[str, str]) -> str:
 
 @pytest.fixture
 def client(
-    library_and_way: tuple[str, str], clients: Callable[[str, Credentials], Client], credentials: Credentials
-) -> Client:
+    library_and_way: tuple[str, str], clients: Callable[[str, Credentials], Library], credentials: Credentials
+) -> Library:
     return clients(library_and_way[0], credentials)
 
 
-def _usdt(client: Client, symbol: str) -> Any:
+def _usdt(client: Library, symbol: str) -> Any:
     return client.fetch_balance({} if symbol == SPOT else {"type": "swap", "productType": "USDT-FUTURES"})["USDT"]
 
 
@@ -110,7 +70,7 @@ def _ids(orders: list[Any]) -> set[str]:
 
 @pytest.mark.parametrize("symbol", [SPOT, SWAP])
 def test_orders_are_placed_amended_and_cancelled(
-    client: Client, credentials: Credentials, exchange: Exchange, symbol: str
+    client: Library, credentials: Credentials, exchange: Exchange, symbol: str
 ) -> None:
     before, size = _usdt(client, symbol), SIZES[symbol]
     order = client.create_order(symbol, "limit", "buy", size, 60000, {"clientOrderId": "mine-1"})
@@ -129,7 +89,7 @@ def test_orders_are_placed_amended_and_cancelled(
 
 @pytest.mark.parametrize("symbol", [SPOT, SWAP])
 def test_batches_are_placed_and_cancelled(
-    client: Client, credentials: Credentials, exchange: Exchange, symbol: str
+    client: Library, credentials: Credentials, exchange: Exchange, symbol: str
 ) -> None:
     rows = [
         {"symbol": symbol, "type": "limit", "side": "buy", "amount": SIZES[symbol], "price": price}
@@ -145,7 +105,7 @@ def test_batches_are_placed_and_cancelled(
     assert exchange.arrived()[ORDER_CALLS[credentials.mode, symbol][1]] == 1
 
 
-def test_a_market_order_changes_the_balances(client: Client, credentials: Credentials) -> None:
+def test_a_market_order_changes_the_balances(client: Library, credentials: Credentials) -> None:
     before = client.fetch_balance()
     amount = 0.001 if credentials.mode == "classic" else 65  # v3 counts a market buy in the quote coin
     order = client.create_order(SPOT, "market", "buy", amount, 65000)
@@ -157,7 +117,7 @@ def test_a_market_order_changes_the_balances(client: Client, credentials: Creden
     assert after["BTC"]["total"] == pytest.approx(before["BTC"]["total"] + 0.000999)
 
 
-def test_positions_are_opened_levered_and_closed(client: Client) -> None:
+def test_positions_are_opened_levered_and_closed(client: Library) -> None:
     client.set_leverage(10, SWAP)
     client.create_order(SWAP, "market", "buy", 0.01)
     (position,) = client.fetch_positions([SWAP])
@@ -169,7 +129,7 @@ def test_positions_are_opened_levered_and_closed(client: Client) -> None:
     assert client.fetch_positions([SWAP]) == []
 
 
-def test_hedge_mode_holds_both_sides(client: Client) -> None:
+def test_hedge_mode_holds_both_sides(client: Library) -> None:
     client.set_position_mode(True, SWAP)
     client.create_order(SWAP, "market", "buy", 0.01, None, {"hedged": True})
     client.create_order(SWAP, "market", "sell", 0.005, None, {"hedged": True})
@@ -181,7 +141,7 @@ def test_hedge_mode_holds_both_sides(client: Client) -> None:
 
 @pytest.mark.parametrize("symbol", [SPOT, SWAP])
 def test_what_the_exchange_refuses_reaches_the_caller_as_an_error(
-    client: Client, credentials: Credentials, symbol: str
+    client: Library, credentials: Credentials, symbol: str
 ) -> None:
     too_much = {("classic", SPOT): "43012", ("classic", SWAP): "40762"}.get((credentials.mode, symbol), "25202")
     with pytest.raises(Refused, match=f'"code":"{too_much}"'):
@@ -193,11 +153,10 @@ def test_what_the_exchange_refuses_reaches_the_caller_as_an_error(
     assert len(client.fetch_open_orders(symbol)) == 1
 
 
+@pytest.mark.parametrize("library_and_way", PROXIED, ids="-".join, indirect=True)  # at the exchange what may, may
 def test_what_is_never_signed_is_ccxts_own_error_with_our_sentence_and_the_exchange_sees_nothing(
-    client: Client, exchange: Exchange, way: str
+    client: Library, exchange: Exchange
 ) -> None:
-    if way == "direct":
-        return  # a key that may, may: this is Strongroom's rule
     address = "T" + "a" * 33
     refused = {
         "Withdrawals are never signed": lambda: client.withdraw("USDT", 10, address, params={"network": "TRC20"}),

@@ -1,16 +1,16 @@
 """bitget-api of npm as anybody has it, but for address and key: it trades at Strongroom in the exchange's place."""
 
-import json
+import contextlib
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.clients.conftest import Credentials, Exchange
+from tests.clients.conftest import Exchange, Platform
+from tests.clients.library import Library, Refused
 
 HERE = Path(__file__).with_name("node")
 NPM = shutil.which("npm") if shutil.which("node") else None
@@ -21,40 +21,7 @@ pytestmark = [
 SPOT = {"symbol": "BTCUSDT", "side": "buy", "orderType": "limit", "force": "gtc", "price": "50000", "size": "0.001"}
 SWAP = {"symbol": "BTCUSDT", "productType": "USDT-FUTURES", "marginMode": "crossed", "marginCoin": "USDT"}
 UNIFIED = {"symbol": "BTCUSDT", "side": "buy", "orderType": "limit", "timeInForce": "gtc", "price": "50000"}
-
-
-class Refused(Exception):
-    """What the client threw."""
-
-
-class Client:
-    """One of the library's clients in a process of its own."""
-
-    def __init__(self, driver: Path, name: str, credentials: Credentials) -> None:
-        self._process = subprocess.Popen(
-            ["node", str(driver)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        keys = {"apiKey": credentials.api_key, "apiSecret": credentials.secret, "apiPass": credentials.passphrase}
-        self._send({"client": name, "url": credentials.base_url, **keys})
-
-    def __call__(self, method: str, *args: Any) -> Any:
-        """Return the `data` of the answer."""
-        self._send([method, args])
-        assert self._process.stdout
-        answer = json.loads(self._process.stdout.readline())
-        if "error" in answer:
-            raise Refused(answer["error"])
-        assert answer["result"]["code"] == "00000"
-        return answer["result"]["data"]
-
-    def close(self) -> None:
-        self._process.communicate(timeout=30)
-        assert self._process.returncode == 0
-
-    def _send(self, value: Any) -> None:
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps(value) + "\n")
-        self._process.stdin.flush()
+Start = Callable[[str, str], Library]
 
 
 @pytest.fixture(scope="session")
@@ -78,19 +45,19 @@ def way() -> str:
 
 
 @pytest.fixture
-def start(driver: Path, platform: Any, exchange: Exchange) -> Iterator[Callable[[str, str], Client]]:
-    running: list[Client] = []
+def start(driver: Path, platform: Platform, exchange: Exchange) -> Iterator[Start]:
+    """Start one of the library's clients with what stands for a key."""
+    with contextlib.ExitStack() as running:
 
-    def one(name: str, mode: str) -> Client:
-        running.append(Client(driver, name, platform.credentials[mode]))
-        return running[-1]
+        def one(name: str, mode: str) -> Library:
+            given = platform.credentials[mode]
+            keys = {"apiKey": given.api_key, "apiSecret": given.secret, "apiPass": given.passphrase}
+            return running.enter_context(Library("node", driver, client=name, url=given.base_url, **keys))
 
-    yield one
-    for client in running:
-        client.close()
+        yield one
 
 
-def test_a_classic_account_trades_spot(start: Callable[[str, str], Client]) -> None:
+def test_a_classic_account_trades_spot(start: Start) -> None:
     client = start("RestClientV2", "classic")
     held = {one["coin"]: one["available"] for one in client("getSpotAccountAssets")}
     placed = client("spotSubmitOrder", {**SPOT, "clientOid": "mine-1"})
@@ -109,7 +76,7 @@ def test_a_classic_account_trades_spot(start: Callable[[str, str], Client]) -> N
     assert {one["coin"]: one["available"] for one in client("getSpotAccountAssets")} == held
 
 
-def test_a_classic_account_trades_futures(start: Callable[[str, str], Client]) -> None:
+def test_a_classic_account_trades_futures(start: Start) -> None:
     client = start("RestClientV2", "classic")
     assert client("getFuturesAccountAssets", {"productType": "USDT-FUTURES"})[0]["marginCoin"] == "USDT"
     limit = {**SWAP, "side": "buy", "orderType": "limit", "force": "gtc", "price": "50000", "size": "0.01"}
@@ -122,7 +89,7 @@ def test_a_classic_account_trades_futures(start: Callable[[str, str], Client]) -
 
 
 @pytest.mark.parametrize(("category", "size"), [("SPOT", "0.001"), ("USDT-FUTURES", "0.01")])
-def test_a_unified_account_trades(start: Callable[[str, str], Client], category: str, size: str) -> None:
+def test_a_unified_account_trades(start: Start, category: str, size: str) -> None:
     client = start("RestClientV3", "unified")
     assert client("getBalances")["assets"]
     order = {**UNIFIED, "category": category, "qty": size}
@@ -143,7 +110,7 @@ def test_a_unified_account_trades(start: Callable[[str, str], Client], category:
 
 @pytest.mark.parametrize("mode", ["classic", "unified"])
 def test_what_is_never_signed_is_the_clients_own_error_with_our_sentence(
-    start: Callable[[str, str], Client], exchange: Exchange, mode: str
+    start: Start, exchange: Exchange, mode: str
 ) -> None:
     money = {"coin": "USDT", "amount": "10", "fromType": "spot", "toType": "usdt_futures"}
     out = {"coin": "USDT", "transferType": "on_chain", "address": "T" + "a" * 33, "size": "10", "chain": "trc20"}

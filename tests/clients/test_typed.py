@@ -1,19 +1,17 @@
 """typed-bitget as anybody has it, but for address and key: it checks what it sends and is answered by types of its own,
 at the exchange and at Strongroom in its place.
 
-The calls made with `read` go without its check of the answer: it asks for fields that the simulator does not show, and
-knows no position that is not of one side."""
+The calls made with `validate=False` go without its check of the answer: it asks for fields that the simulator does not
+show, and knows no position that is not of one side."""
 
-import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from tests.clients.conftest import Credentials, Exchange
+from tests.clients.library import Library, Refused
 
 pytestmark = pytest.mark.timeout(400)  # the first test makes the clients' environment
 PRODUCT = "USDT-FUTURES"
@@ -26,42 +24,6 @@ OUT = {"coin": "USDT", "transfer_type": "on_chain", "address": "T" + "a" * 33, "
 MOVE = {"from_type": "spot", "to_type": "usdt_futures", "amount": "10", "coin": "USDT"}
 
 
-class Refused(Exception):
-    """What the client raised: its class and text."""
-
-
-class Client:
-    """The client in a process of its own."""
-
-    def __init__(self, python: Path, credentials: Credentials) -> None:
-        command = [str(python), str(Path(__file__).with_name("typed_driver.py"))]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        keys = {"access_key": credentials.api_key, "secret_key": credentials.secret}
-        keys["passphrase"] = credentials.passphrase
-        self._send({"url": credentials.base_url, "credentials": keys})
-
-    def __call__(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        self._send([method, args, kwargs])
-        assert self._process.stdout
-        answer = json.loads(self._process.stdout.readline())
-        if "error" in answer:
-            raise Refused(f"{answer['error']}: {answer['text']}")
-        return answer["result"]
-
-    def read(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Call without the client's own check of the answer."""
-        return self(method, *args, validate=False, **kwargs)
-
-    def close(self) -> None:
-        self._process.communicate(timeout=30)
-        assert self._process.returncode == 0
-
-    def _send(self, value: Any) -> None:
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps(value) + "\n")
-        self._process.stdin.flush()
-
-
 @pytest.fixture(params=["direct", "proxy"])
 def way(request: pytest.FixtureRequest) -> str:
     """Whether the client asks the exchange itself or the base URL of a binding."""
@@ -69,16 +31,17 @@ def way(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def client(clients_python: Path, credentials: Credentials, exchange: Exchange) -> Iterator[Client]:
+def client(clients_python: Path, credentials: Credentials, exchange: Exchange) -> Iterator[Library]:
     # The sample account tells success in the other of the exchange's two words; the client knows this one alone.
     for account in httpx.get(f"{exchange.control_url}/accounts").json()["accounts"]:
         if account["name"] == f"{credentials.mode}-trader":
             style = {**account["style"], "success": "msg"}
             path = f"{exchange.control_url}/accounts/{account['api_key']}"
             httpx.put(path, json={"style": style}).raise_for_status()
-    started = Client(clients_python, credentials)
-    yield started
-    started.close()
+    keys = {"access_key": credentials.api_key, "secret_key": credentials.secret, "passphrase": credentials.passphrase}
+    program = Path(__file__).with_name("typed_driver.py")
+    with Library(clients_python, program, url=credentials.base_url, credentials=keys) as started:
+        yield started
 
 
 classic = pytest.mark.parametrize("credentials", ["classic"], indirect=True)
@@ -86,15 +49,15 @@ unified = pytest.mark.parametrize("credentials", ["unified"], indirect=True)
 
 
 @classic
-def test_a_classic_account_trades_spot(client: Client, exchange: Exchange) -> None:
+def test_a_classic_account_trades_spot(client: Library, exchange: Exchange) -> None:
     held = {one["coin"]: one["available"] for one in client("classic.spot.account.assets")}
     placed = client("classic.spot.order.place", {**SPOT, "symbol": "BTCUSDT", "clientOid": "mine-1"})
     assert placed["clientOid"] == "mine-1"
-    assert [one["orderId"] for one in client.read("classic.spot.order.open")] == [placed["orderId"]]
+    assert [one["orderId"] for one in client("classic.spot.order.open", validate=False)] == [placed["orderId"]]
     change = {"symbol": "BTCUSDT", "price": "49000", "size": "0.001", "order_id": placed["orderId"]}
     amended = client("classic.spot.order.cancel_replace", **change)
     assert amended["success"] == "success"
-    (open_order,) = client.read("classic.spot.order.open")
+    (open_order,) = client("classic.spot.order.open", validate=False)
     assert (open_order["orderId"], float(open_order["priceAvg"])) == (amended["orderId"], 49000)
     client("classic.spot.order.cancel", symbol="BTCUSDT", order_id=amended["orderId"])
     batch = client("classic.spot.order.batch.place", "BTCUSDT", order_list=[SPOT, SPOT])
@@ -107,13 +70,13 @@ def test_a_classic_account_trades_spot(client: Client, exchange: Exchange) -> No
 
 
 @classic
-def test_a_classic_account_trades_futures(client: Client, exchange: Exchange) -> None:
-    assert client.read("classic.mix.account.list", PRODUCT)[0]["marginCoin"] == "USDT"
+def test_a_classic_account_trades_futures(client: Library, exchange: Exchange) -> None:
+    assert client("classic.mix.account.list", PRODUCT, validate=False)[0]["marginCoin"] == "USDT"
     product = {"symbol": "BTCUSDT", "product_type": PRODUCT}
     placed = client("classic.mix.order.place", {**MARGIN, **SWAP})
     change = {**product, "new_client_oid": "mine-2", "new_size": "0.01", "new_price": "49000"}
     amended = client("classic.mix.order.modify", order_id=placed["orderId"], **change)
-    (open_order,) = client.read("classic.mix.order.open", product_type=PRODUCT)["entrustedList"]
+    (open_order,) = client("classic.mix.order.open", product_type=PRODUCT, validate=False)["entrustedList"]
     assert (open_order["orderId"], float(open_order["price"])) == (amended["orderId"], 49000)
     client("classic.mix.order.cancel", order_id=amended["orderId"], **product)
     margin = {"margin_coin": "USDT", "margin_mode": "crossed"}
@@ -122,17 +85,17 @@ def test_a_classic_account_trades_futures(client: Client, exchange: Exchange) ->
     assert len(rows) == 2
     assert len(client("classic.mix.order.batch_cancel", rows, **product)["successList"]) == 2
     client("classic.mix.order.place", {**MARGIN, "side": "buy", "orderType": "market", "size": "0.01"})
-    (position,) = client.read("classic.mix.position.list", PRODUCT, margin_coin="USDT")
+    (position,) = client("classic.mix.position.list", PRODUCT, margin_coin="USDT", validate=False)
     assert (position["symbol"], position["holdSide"], float(position["total"])) == ("BTCUSDT", "long", 0.01)
-    client.read("classic.mix.position.close", "BTCUSDT", product_type=PRODUCT)
+    client("classic.mix.position.close", "BTCUSDT", product_type=PRODUCT, validate=False)
     assert client("classic.mix.position.list", PRODUCT, margin_coin="USDT") == []
     assert exchange.arrived()["POST /api/v2/mix/order/modify-order"] == 1
 
 
 @unified
 @pytest.mark.parametrize(("category", "size"), [("SPOT", "0.001"), (PRODUCT, "0.01")])
-def test_a_unified_account_trades(client: Client, exchange: Exchange, category: str, size: str) -> None:
-    assert client.read("uta.account.assets")["assets"]
+def test_a_unified_account_trades(client: Library, exchange: Exchange, category: str, size: str) -> None:
+    assert client("uta.account.assets", validate=False)["assets"]
     order = {**UNIFIED, "category": category, "qty": size}
     placed = client("uta.trade.order.place", {**order, "clientOid": "mine-3"})
     assert placed["clientOid"] == "mine-3"
@@ -157,7 +120,7 @@ def test_a_unified_account_trades(client: Client, exchange: Exchange, category: 
 
 @pytest.mark.parametrize("way", ["proxy"], indirect=True)
 def test_what_is_never_signed_is_the_clients_own_error_with_our_sentence(
-    client: Client, credentials: Credentials, exchange: Exchange
+    client: Library, credentials: Credentials, exchange: Exchange
 ) -> None:
     calls = {
         "classic": ("classic.spot.withdrawal.create", "classic.spot.transfer.create"),

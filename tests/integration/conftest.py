@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.integration)
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 30) -> Any:
+def eventually(condition: Callable[[], Any], seconds: float = 60) -> Any:
     """Return the first true value of `condition`; fail when there is none within `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -103,7 +103,7 @@ class Driver:
         with self.client(tenant, **{"Idempotency-Key": key, "Prefer": f"wait={wait}"}) as http:
             return http.post("/v1/bindings", json={**body, "credential": credential})
 
-    def settled(self, binding_id: str, *, tenant: int = 0, seconds: float = 30) -> dict[str, Any]:
+    def settled(self, binding_id: str, *, tenant: int = 0, seconds: float = 60) -> dict[str, Any]:
         """Return the binding once a verdict is in."""
 
         def read() -> dict[str, Any] | None:

@@ -19,8 +19,8 @@ from simulator.pasting import Credential, created, pasted
 from simulator.scenarios import Book, Expectation, Scenario, Step
 
 WAIT_S = 30  # the longest that a caller may ask to wait for a verdict
-PATIENCE_S = 45.0
-EVENT_S = 5.0
+PATIENCE_S = 120.0
+EVENT_S = 30.0
 UNKNOWN_S = 1.5  # beyond the second in which the exchange counts
 Json = dict[str, Any]
 
@@ -50,7 +50,7 @@ class Runner:
         self._listeners = [threading.Thread(target=self._listen, args=(one,)) for one in self._tenants.values()]
         for listener in self._listeners:
             listener.start()
-        self._opened = [self._streams.get(timeout=10) for _ in self._listeners]
+        self._opened = [self._streams.get(timeout=60) for _ in self._listeners]
         return self
 
     def __exit__(self, *_: object) -> None:

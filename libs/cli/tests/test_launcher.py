@@ -31,7 +31,7 @@ def environment(home: Path, port: int) -> dict[str, str]:
 
 def run(what: str, home: Path, port: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, what], env=environment(home, port), capture_output=True, text=True, timeout=90, check=False
+        [*COMMAND, what], env=environment(home, port), capture_output=True, text=True, timeout=240, check=False
     )
 
 
@@ -162,7 +162,7 @@ def test_a_refused_key_is_shown_with_its_reason_and_remedy(
 )
 def test_a_wrong_setting_is_told_in_one_line(tmp_path: Path, name: str, value: str, said: str) -> None:
     settings = {**environment(tmp_path / "home", 8080), name: value}
-    ended = subprocess.run([*COMMAND, "demo"], env=settings, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run([*COMMAND, "demo"], env=settings, capture_output=True, text=True, timeout=120, check=False)
     assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
     assert said in ended.stderr
     assert not (tmp_path / "home").exists()

@@ -104,7 +104,7 @@ class Served:
         await self._task
 
 
-def until(condition: Callable[[], Any], seconds: float = 5) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
     """Poll until `condition` is true, and return what it said."""
     deadline = time.monotonic() + seconds
     while not (result := _tried(condition)):
@@ -310,7 +310,7 @@ def client(served: Served, issuer: TokenIssuer, tenant: str) -> Iterator[httpx.C
     """A client with the tenant's full token, which holds every answer to its schema."""
     headers = {"Authorization": f"Bearer {issuer.issue(tenant)}"}
     hooks = {"response": [_in_shape]}
-    with httpx.Client(base_url=served.url, headers=headers, timeout=10, event_hooks=hooks) as made:
+    with httpx.Client(base_url=served.url, headers=headers, timeout=30, event_hooks=hooks) as made:
         yield made
 
 

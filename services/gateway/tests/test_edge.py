@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.util
-import json
 import resource
 import socket
 import time
@@ -11,42 +10,10 @@ import httpx
 import pytest
 from gateway import edge, http
 
+from services.gateway.tests.raw import message, problems, talk
+
 ID = "0" * 32
 HEADS = {"content-type", "content-length", "date", "x-request-id", "cache-control", "x-content-type-options"}
-
-
-def _talk(port, data, seconds=5.0):
-    """Send bytes, and return everything that comes back until the server closes or falls silent."""
-    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
-        connection.sendall(data)
-        connection.settimeout(0.5)
-        received = b""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            try:
-                part = connection.recv(65536)
-            except TimeoutError:
-                if received:
-                    break
-                continue
-            if not part:
-                break
-            received += part
-        return received
-
-
-def _problems(received):
-    """Return (status, code) of each answer in the bytes."""
-    found = []
-    for part in received.split(b"HTTP/1.1 ")[1:]:
-        head, _, body = part.partition(b"\r\n\r\n")
-        assert b"problem+json" in head, part
-        found.append((int(head[:3]), json.loads(body)["code"]))
-    return found
-
-
-def _request(line="GET /v1/bindings HTTP/1.1", *headers, body=b""):
-    return ("\r\n".join([line, *headers]) + "\r\n\r\n").encode("latin-1") + body
 
 
 @pytest.mark.parametrize(
@@ -74,9 +41,7 @@ def _request(line="GET /v1/bindings HTTP/1.1", *headers, body=b""):
     ],
 )
 def test_a_request_that_can_be_read_in_two_ways_is_refused_once(served, headers):
-    answers = _problems(
-        _talk(served.port, _request("POST /v1/bindings HTTP/1.1", *headers, body=b"1\r\nG\r\n0\r\n\r\n"))
-    )
+    answers = problems(talk(served.port, message("POST /v1/bindings HTTP/1.1", *headers, body=b"1\r\nG\r\n0\r\n\r\n")))
     assert answers == [(400, "malformed_request")]
 
 
@@ -117,7 +82,7 @@ def test_a_request_that_can_be_read_in_two_ways_is_refused_once(served, headers)
     ],
 )
 def test_an_odd_or_unknown_path_is_not_found(served, path):
-    assert _problems(_talk(served.port, _request(f"GET {path} HTTP/1.1", "Host: a", "Connection: close"))) == [
+    assert problems(talk(served.port, message(f"GET {path} HTTP/1.1", "Host: a", "Connection: close"))) == [
         (404, "not_found")
     ]
 
@@ -136,7 +101,7 @@ def test_an_odd_or_unknown_path_is_not_found(served, path):
     ],
 )
 def test_what_is_no_http_is_refused_as_a_problem(served, line):
-    ((status, code),) = _problems(_talk(served.port, _request(line, "Host: a", "Connection: close")))
+    ((status, code),) = problems(talk(served.port, message(line, "Host: a", "Connection: close")))
     assert (status, code) in [(400, "malformed_request"), (404, "not_found")]
 
 
@@ -199,28 +164,28 @@ def test_a_body_of_64_kib_is_read(client):
 
 
 def test_a_client_that_asks_before_it_sends_is_refused_and_the_connection_ends(served):
-    head = _request("POST /v1/bindings HTTP/1.1", "Host: a", "Content-Length: 8388608", "Expect: 100-continue")
+    head = message("POST /v1/bindings HTTP/1.1", "Host: a", "Content-Length: 8388608", "Expect: 100-continue")
     with socket.create_connection(("127.0.0.1", served.port), timeout=5) as connection:
         connection.sendall(head)
         received = b"".join(iter(lambda: connection.recv(65536), b""))
-    assert _problems(received) == [(413, "body_too_large")]
+    assert problems(received) == [(413, "body_too_large")]
 
 
 def test_a_length_beyond_any_number_is_refused(served):
-    head = _request("POST /v1/bindings HTTP/1.1", "Host: a", "Content-Length: " + "9" * 18)
-    assert _problems(_talk(served.port, head))[0] in [(413, "body_too_large"), (400, "malformed_request")]
+    head = message("POST /v1/bindings HTTP/1.1", "Host: a", "Content-Length: " + "9" * 18)
+    assert problems(talk(served.port, head))[0] in [(413, "body_too_large"), (400, "malformed_request")]
 
 
 def test_endless_headers_are_refused(served):
-    received = _talk(served.port, b"GET /v1/bindings HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 33_000)
-    assert _problems(received) == [(431, "headers_too_large")]
+    received = talk(served.port, b"GET /v1/bindings HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 33_000)
+    assert problems(received) == [(431, "headers_too_large")]
 
 
 def test_a_body_that_does_not_come_is_refused_in_time(served, monkeypatch):
     assert edge.BODY_S == 10
     monkeypatch.setattr(edge, "BODY_S", 0.5)
-    received = _talk(served.port, _request("POST /v1/bindings HTTP/1.1", "Host: a", "Content-Length: 5", body=b"{"))
-    assert _problems(received) == [(408, "request_timeout")]
+    received = talk(served.port, message("POST /v1/bindings HTTP/1.1", "Host: a", "Content-Length: 5", body=b"{"))
+    assert problems(received) == [(408, "request_timeout")]
 
 
 def test_a_head_that_does_not_come_is_cut_in_time(served, monkeypatch):
@@ -236,9 +201,9 @@ def test_a_head_that_does_not_come_is_cut_in_time(served, monkeypatch):
 def test_the_rest_of_a_refused_body_may_not_take_for_ever(served, monkeypatch):
     monkeypatch.setattr(http, "DRAIN_S", 0.5)
     with socket.create_connection(("127.0.0.1", served.port), timeout=5) as connection:
-        connection.sendall(_request("POST /v1/bindings HTTP/1.1", "Host: a", "Content-Length: 8388608", body=b"x"))
+        connection.sendall(message("POST /v1/bindings HTTP/1.1", "Host: a", "Content-Length: 8388608", body=b"x"))
         received = b"".join(iter(lambda: connection.recv(65536), b""))
-    assert _problems(received) == [(413, "body_too_large")]
+    assert problems(received) == [(413, "body_too_large")]
 
 
 def test_a_connection_beyond_the_limit_is_told_so_and_closed(serve):
@@ -246,8 +211,8 @@ def test_a_connection_beyond_the_limit_is_told_so_and_closed(serve):
     with contextlib.ExitStack() as opened:
         for _ in range(15):
             opened.enter_context(socket.create_connection(("127.0.0.1", few.port), timeout=5))
-        received = _talk(few.port, b"")
-        assert _problems(received) == [(503, "unavailable")]
+        received = talk(few.port, b"")
+        assert problems(received) == [(503, "unavailable")]
         assert b"retry-after: 2\r\n" in received
     deadline = time.monotonic() + 5
     while few.gateway._public.server_state.connections and time.monotonic() < deadline:
@@ -256,9 +221,9 @@ def test_a_connection_beyond_the_limit_is_told_so_and_closed(serve):
 
 
 def test_pipelined_requests_are_answered_in_order(served):
-    one = _request("GET /v1/nothing HTTP/1.1", "Host: a")
-    two = _request("GET /v1/bindings HTTP/1.1", "Host: a", "Connection: close")
-    assert _problems(_talk(served.port, one + two)) == [(404, "not_found"), (401, "unauthenticated")]
+    one = message("GET /v1/nothing HTTP/1.1", "Host: a")
+    two = message("GET /v1/bindings HTTP/1.1", "Host: a", "Connection: close")
+    assert problems(talk(served.port, one + two)) == [(404, "not_found"), (401, "unauthenticated")]
 
 
 @pytest.mark.bar(18)
@@ -297,7 +262,7 @@ def test_a_problem_has_the_members_of_the_contract(client):
 def test_a_client_that_goes_while_it_sends_does_no_harm(served, client):
     for _ in range(20):
         with socket.create_connection(("127.0.0.1", served.port)) as connection:
-            connection.sendall(_request("POST /v1/bindings HTTP/1.1", "Host: a", "Content-Length: 50", body=b'{"label'))
+            connection.sendall(message("POST /v1/bindings HTTP/1.1", "Host: a", "Content-Length: 50", body=b'{"label'))
     assert client.get("/v1/bindings").status_code == 200
 
 
@@ -317,15 +282,15 @@ CHUNKED = ("POST /v1/bindings HTTP/1.1", "Host: a", "Transfer-Encoding: chunked"
 def test_what_follows_a_chunked_body_is_no_header(served, issuer, tenant):
     """A head without Authorization stays without it, whatever comes behind the body."""
     trailers = f"Authorization: Bearer {issuer.issue(tenant)}\r\nHost: b\r\n\r\n".encode()
-    received = _talk(served.port, _request(*CHUNKED, body=b"2\r\n{}\r\n0\r\n" + trailers))
-    assert _problems(received) == [(401, "unauthenticated")]
+    received = talk(served.port, message(*CHUNKED, body=b"2\r\n{}\r\n0\r\n" + trailers))
+    assert problems(received) == [(401, "unauthenticated")]
 
 
 def test_endless_trailers_cost_no_memory(served, monkeypatch):
     monkeypatch.setattr(edge, "BODY_S", 1.0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with socket.create_connection(("127.0.0.1", served.port), timeout=5) as connection:
-        connection.sendall(_request(*CHUNKED, body=b"0\r\n"))
+        connection.sendall(message(*CHUNKED, body=b"0\r\n"))
         with contextlib.suppress(OSError):
             for _ in range(100_000):
                 connection.sendall((b"A: " + b"x" * 900 + b"\r\n") * 70)

@@ -53,7 +53,7 @@ def _ready(address):
 
 def _run(environment, *arguments):
     command = [sys.executable, "-m", "gateway", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_check_prints_the_settings_without_the_password(environment, valkey):

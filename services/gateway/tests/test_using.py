@@ -6,7 +6,7 @@ from common.errors import DeadlineExceeded, PolicyRefused, Throttled, Unavailabl
 from gateway.limiter import BURST_SHARE
 from gateway.market import EACH_PER_MINUTE
 
-from services.gateway.tests.test_edge import _problems, _request, _talk
+from services.gateway.tests.raw import message, problems, talk
 
 ID = "0" * 32
 PROXY = f"/v1/bindings/{ID}/proxy"
@@ -147,18 +147,16 @@ def test_a_token_without_the_scope_executes_nothing_on_either_route(served, issu
 @pytest.mark.bar(25, 26)
 @pytest.mark.parametrize("path", ODD)
 def test_a_path_with_two_readings_is_refused_unsent(served, issuer, world, tenant, path):
-    head = _request(
-        f"GET {PROXY}{path} HTTP/1.1", "Host: a", f"ACCESS-KEY: {issuer.issue(tenant)}", "Connection: close"
-    )
-    assert _problems(_talk(served.port, head)) == [(400, "invalid_exchange_request")]
+    head = message(f"GET {PROXY}{path} HTTP/1.1", "Host: a", f"ACCESS-KEY: {issuer.issue(tenant)}", "Connection: close")
+    assert problems(talk(served.port, head)) == [(400, "invalid_exchange_request")]
     assert mine(world, tenant) == []
 
 
 @pytest.mark.bar(25)
 def test_a_target_that_names_a_host_is_refused_unsent(served, issuer, world, tenant):
     target = f"http://evil.example{PROXY}/api/v2/spot/account/info"
-    head = _request(f"GET {target} HTTP/1.1", "Host: a", f"ACCESS-KEY: {issuer.issue(tenant)}")
-    assert _problems(_talk(served.port, head)) == [(400, "malformed_request")]
+    head = message(f"GET {target} HTTP/1.1", "Host: a", f"ACCESS-KEY: {issuer.issue(tenant)}")
+    assert problems(talk(served.port, head)) == [(400, "malformed_request")]
     assert mine(world, tenant) == []
 
 
@@ -166,8 +164,8 @@ def test_a_target_that_names_a_host_is_refused_unsent(served, issuer, world, ten
 @pytest.mark.parametrize("query", QUERIES)
 def test_a_query_with_two_readings_is_refused_unsent(served, issuer, world, tenant, query):
     line = f"GET {PROXY}/api/v2/spot/account/info?{query} HTTP/1.1"
-    head = _request(line, "Host: a", f"ACCESS-KEY: {issuer.issue(tenant)}", "Connection: close")
-    assert _problems(_talk(served.port, head)) == [(400, "invalid_exchange_request")]
+    head = message(line, "Host: a", f"ACCESS-KEY: {issuer.issue(tenant)}", "Connection: close")
+    assert problems(talk(served.port, head)) == [(400, "invalid_exchange_request")]
     assert mine(world, tenant) == []
 
 
@@ -202,8 +200,8 @@ def test_another_method_reaches_nobody(client, world, tenant, method):
     ],
 )
 def test_a_smuggled_request_gets_one_answer(served, headers):
-    received = _talk(served.port, _request(f"POST {PROXY}{ORDER} HTTP/1.1", *headers, body=b"{}"))
-    assert _problems(received) == [(400, "malformed_request")]
+    received = talk(served.port, message(f"POST {PROXY}{ORDER} HTTP/1.1", *headers, body=b"{}"))
+    assert problems(received) == [(400, "malformed_request")]
 
 
 def test_a_refusal_tells_its_rule_and_says_it_where_clients_of_the_exchange_look(client, world, tenant):

@@ -40,7 +40,7 @@ from strongroom.vault.v1.binding_store_pb2 import BindRequest, Credential, Stage
 from vault.actor import Actor
 from vault.asked import Asked, asked
 from vault.hashicorp.login import Connection, admin_client
-from vault.hashicorp.provision import Tenant, provision
+from vault.hashicorp.provision import Tenant, provision, register
 from vault.rules import Rules
 
 from services.vault.tests.parts import Maker, Parts, SteadyClock, TestClock
@@ -63,7 +63,7 @@ class Server:
     def tenant(self, rules: Rules | None = None) -> str:
         """Register a new tenant and return its id."""
         tenant = secrets.token_hex(13)
-        self.provision(Tenant(tenant, "Test", rules))
+        register(self.admin, Tenant(tenant, "Test", rules), lambda _: None)
         return tenant
 
     def provision(self, *tenants: Tenant) -> list[str]:

@@ -31,18 +31,22 @@ from vault.update import Updates
 
 
 class TestClock(SystemClock):
-    """The system's clock, which a test can move forward."""
+    """The system's clock, which a test can move forward, and stop: then it alone moves it."""
 
     __test__ = False
 
     def __init__(self) -> None:
         self.ahead = 0.0
+        self._stopped: tuple[float, float] | None = None
+
+    def stop(self) -> None:
+        self._stopped = super().unix(), super().monotonic()
 
     def unix(self) -> float:
-        return super().unix() + self.ahead
+        return (self._stopped[0] if self._stopped else super().unix()) + self.ahead
 
     def monotonic(self) -> float:
-        return super().monotonic() + self.ahead
+        return (self._stopped[1] if self._stopped else super().monotonic()) + self.ahead
 
 
 class SteadyClock(SystemClock):

@@ -16,7 +16,7 @@ from vault.denials import CAPABILITIES, EVERYTHING, NONE, Denials, denials_of
 from vault.hashicorp.provision import Tenant
 from vault.rules import Rules
 
-from services.vault.tests.test_signing_for_callers import CANCEL, FILLS, FUTURES_ORDER, SPOT_ORDER, Bound
+from services.vault.tests.bound import CANCEL, FILLS, FUTURES_ORDER, SPOT_ORDER, Bound
 
 TABLE, RULES, CAPITALS = trading.load(), purposes.load(), policy.load().camel_case_paths
 PLACE, BATCH = "/api/v2/spot/trade/place-order", "/api/v2/spot/trade/batch-orders"

@@ -49,6 +49,7 @@ async def test_a_hundred_callers_share_one_reading_and_old_knowledge_is_not_used
     make: Any, proxy: Any, tenant: str, clock: Any
 ) -> None:
     registry = (await make(Connection(proxy.url))).registry
+    clock.stop()
     await asyncio.gather(*(registry.tenant(tenant) for _ in range(100)))
     await registry.tenant(tenant)
     assert [call for call in proxy.seen if "/tenants/" in call] == [f"GET /v1/strongroom/data/tenants/{tenant}"]
@@ -66,6 +67,7 @@ async def test_who_is_asked_for_all_the_time_is_read_again_before_anybody_waits(
     make: Any, proxy: Any, tenant: str, clock: Any, server: Any
 ) -> None:
     registry = (await make(Connection(proxy.url))).registry
+    clock.stop()
     await registry.tenant(tenant)
     server.provision(Tenant(tenant, "Test", STRICT))
     clock.ahead += 0.6 * FRESH_S

@@ -1,6 +1,7 @@
 """Rotation on a real server: the old credential signs until the new one is proven, and never afterwards."""
 
 import asyncio
+import contextlib
 import secrets
 from typing import Any
 
@@ -194,7 +195,15 @@ async def test_one_rotation_sent_fifty_times_at_once_stages_one_version(
 ) -> None:
     binding = await proven(parts, actor, wanted())
     request = replace(binding.id, "once")
-    answers = await asyncio.gather(*(parts.rotations.stage(actor, request) for _ in range(50)))
+
+    async def stage() -> Any:
+        """Stage, and again where Vault could not answer, as every client does."""
+        while True:
+            with contextlib.suppress(Unavailable):
+                return await parts.rotations.stage(actor, request)
+            await asyncio.sleep(0.1)
+
+    answers = await asyncio.gather(*(stage() for _ in range(50)))
     assert len({attempt.version for _, attempt in answers}) == 1
     assert len({made.SerializeToString(deterministic=True) for made, _ in answers}) == 1
     other = replace(binding.id, "once", api_key=request.credential.api_key)

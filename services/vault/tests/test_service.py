@@ -301,7 +301,7 @@ def test_it_does_not_start_with_a_right_too_many_or_too_few(server: Any, tmp_pat
             server.admin.sys.create_or_update_policy(name, policy + new if old == "+" else policy.replace(old, new))
             command = [sys.executable, "-m", "vault"]
             environment = clean_environment(**settings)
-            ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
+            ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
             assert ended.returncode == 1
             assert f"{name} {line}" in ended.stderr
         finally:

@@ -30,7 +30,7 @@ from vault.rules import Rules
 from services.vault.tests.service import VaultProcess, settings_of
 
 INFO = ExchangeRequest(method="GET", path="/api/v3/account/info")
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 
 @dataclass

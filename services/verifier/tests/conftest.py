@@ -158,7 +158,7 @@ class Bench:
         )
 
 
-async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 10.0) -> Any:
+async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 30.0) -> Any:
     """Poll until the condition gives something true; fail after the deadline."""
     deadline = time.monotonic() + seconds
     while True:
@@ -202,7 +202,7 @@ def simulator() -> Iterator[tuple[Exchange, str]]:
 
     thread = Thread(target=asyncio.run, args=[serve()])
     thread.start()
-    url, loop = ready.get(timeout=10)
+    url, loop = ready.get(timeout=60)
     yield exchange, url
     loop.call_soon_threadsafe(done.set)
     thread.join()

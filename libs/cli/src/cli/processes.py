@@ -18,6 +18,7 @@ from cli.files import private_folder
 
 SHIM = Path(__file__).with_name("child.py")
 POLL = 0.02
+START_S = 120.0  # patience alone, for a machine that is busy: a program that ends is noticed at once
 
 
 class LaunchError(Exception):
@@ -119,7 +120,7 @@ class Child:
         """Tell whether the program serves; the plain child is ready once it runs."""
         return self.alive
 
-    def wait_ready(self, seconds: float = 30) -> None:
+    def wait_ready(self, seconds: float = START_S) -> None:
         """Wait until `ready`; raises LaunchError when the program ends first or takes longer."""
         self.wait_for(self.ready, seconds)
 

@@ -12,7 +12,7 @@ import httpx
 
 from cli.console import ConsoleSignIn
 from cli.identities import Identities
-from cli.processes import Child, LaunchError, clean_environment, free_port, listens
+from cli.processes import START_S, Child, LaunchError, clean_environment, free_port, listens
 from cli.servers import RedisServer
 from cli.settings import LaunchSettings
 
@@ -138,7 +138,7 @@ class Provision(Child):
         command = [sys.executable, "-m", "vault", "provision"]
         super().__init__("provision", command, clean_environment(**own), plan.home / "logs")
 
-    def wait_ready(self, seconds: float = 60) -> None:
+    def wait_ready(self, seconds: float = START_S) -> None:
         """Wait for the end; raises LaunchError with its last words unless it succeeded, at the third try at the latest.
 
         It may be repeated, and must be: a KV v2 mount refuses writes in the moment after it was made.

@@ -95,8 +95,20 @@ def provision(client: hvac.Client, login_public_key: str, tenants: Sequence[Tena
     client.sys.create_or_update_policy(AUDITOR, policies.auditor())
     say(f"policy {AUDITOR}: written, for whoever checks the audit trail")
     for tenant in tenants:
-        _register(client, tenant, say)
+        register(client, tenant, say)
     _audit(client, say)
+
+
+def register(client: hvac.Client, tenant: Tenant, say: Say) -> None:
+    """Bring what the registry keeps of one tenant to what it should be, on a server that is prepared."""
+    path = f"{MOUNT}/data/tenants/{tenant.id}"
+    found = _read(client, path) or {"data": None, "metadata": {"version": 0}}
+    wanted = tenant.document(found["data"] or {})
+    if found["data"] == wanted:
+        say(f"tenant {tenant.id}: registered already")
+        return
+    client.write_data(path, data={"data": wanted, "options": {"cas": found["metadata"]["version"]}})
+    say(f"tenant {tenant.id}: registered")
 
 
 def _mount(client: hvac.Client, path: str, kind: str, options: dict[str, str], say: Say) -> None:
@@ -181,17 +193,6 @@ def _without_roles_of_one_tenant(client: hvac.Client, say: Say) -> None:
     for name in filter(OF_ONE_TENANT.fullmatch, _listed(client, "sys/policies/acl")):
         client.delete(f"sys/policies/acl/{name}")
         say(f"policy {name}: removed")
-
-
-def _register(client: hvac.Client, tenant: Tenant, say: Say) -> None:
-    path = f"{MOUNT}/data/tenants/{tenant.id}"
-    found = _read(client, path) or {"data": None, "metadata": {"version": 0}}
-    wanted = tenant.document(found["data"] or {})
-    if found["data"] == wanted:
-        say(f"tenant {tenant.id}: registered already")
-        return
-    client.write_data(path, data={"data": wanted, "options": {"cas": found["metadata"]["version"]}})
-    say(f"tenant {tenant.id}: registered")
 
 
 def _audit(client: hvac.Client, say: Say) -> None:
