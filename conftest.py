@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import structlog
 from structlog.testing import capture_logs
+from xdist.scheduler import LoadFileScheduling
 
 ROOT = Path(__file__).parent
+CLIENTS = "tests/clients/"
 # Files that take a quarter of a minute or more, the longest first: begun last, one of them keeps all others waiting.
 LONGEST = (
     "tests/clients/test_ccxt.py",
@@ -21,7 +23,6 @@ LONGEST = (
     "tests/integration/test_failover.py",
     "tests/integration/test_redis_lost.py",
     "services/vault/tests/test_step_kill.py",
-    "tests/clients/test_typed.py",
     "services/vault/tests/test_store_contract.py",
     "tests/integration/test_verdicts.py",
     "tests/integration/test_durability.py",
@@ -64,6 +65,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         raise pytest.UsageError(f"conftest.py names as long what is not there: {', '.join(gone)}")
     place = {ROOT / path: number for number, path in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
+class ByServers(LoadFileScheduling):
+    """Give each file to one worker, and all tests of the exchange's clients to the same: they share a whole stack."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = str(super()._split_scope(nodeid))
+        return CLIENTS if path.startswith(CLIENTS) else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByServers:
+    """Decide which worker runs what."""
+    return ByServers(config, log)
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+from cli.processes import clean_environment
+
 
 class Refused(Exception):
     """What the library raised: its class and text."""
@@ -18,7 +20,10 @@ class Library:
     """The program that drives a library; its methods are the library's."""
 
     def __init__(self, *command: str | Path, **settings: Any) -> None:
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        # Not our environment: where it says that no bytecode is written, each client compiles all of ccxt anew.
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean_environment()
+        )
         self._send(settings)
 
     def __enter__(self) -> Self:

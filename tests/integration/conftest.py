@@ -17,6 +17,7 @@ from cli.stack import Stack, embedded
 # The first two have the rules that are usual; the third's are stricter.
 STRICT = {"errors": ["withdraw_enabled", "withdraw_without_ip_list", "ip_list_absent"], "rotation_days": 90}
 TENANTS = [{"name": "acme"}, {"name": "globex"}, {"name": "strict", "rules": STRICT}]
+SHORT_S, PATIENCE_S = 5, 60.0
 SETTLED = ("connected", "limited", "rejected", "disconnected")
 
 
@@ -27,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.integration)
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def eventually(condition: Callable[[], Any], seconds: float = PATIENCE_S) -> Any:
     """Return the first true value of `condition`; fail when there is none within `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -95,15 +96,23 @@ class Driver:
         with httpx.Client(base_url=self.facts["simulator_control_url"], trust_env=False) as http:
             assert http.put("/faults", json={"faults": list(faults)}).is_success
 
-    def bind(self, credential: dict[str, Any], *, tenant: int = 0, wait: int = 20, **fields: Any) -> httpx.Response:
-        """Bind as a client would, and wait for the verdict."""
+    def bind(self, credential: dict[str, Any], *, tenant: int = 0, wait: int = 30, **fields: Any) -> httpx.Response:
+        """Bind as a client would: wait for the verdict, and ask again, under the same key, where nobody can answer yet.
+
+        With a short `wait` the first answer is what counts.
+        """
         body = {"exchange": "bitget", "label": "test", "subject": "customer-1", "scopes": ["spot", "futures"], **fields}
         key = fields.pop("idempotency_key", secrets.token_hex(8))
         body.pop("idempotency_key", None)
+        deadline = time.monotonic() + (PATIENCE_S if wait > SHORT_S else 0)
         with self.client(tenant, **{"Idempotency-Key": key, "Prefer": f"wait={wait}"}) as http:
-            return http.post("/v1/bindings", json={**body, "credential": credential})
+            while True:
+                answer = http.post("/v1/bindings", json={**body, "credential": credential})
+                if answer.status_code not in (429, 503) or time.monotonic() > deadline:
+                    return answer
+                time.sleep(float(answer.headers.get("Retry-After", 1)))
 
-    def settled(self, binding_id: str, *, tenant: int = 0, seconds: float = 60) -> dict[str, Any]:
+    def settled(self, binding_id: str, *, tenant: int = 0, seconds: float = PATIENCE_S) -> dict[str, Any]:
         """Return the binding once a verdict is in."""
 
         def read() -> dict[str, Any] | None:
