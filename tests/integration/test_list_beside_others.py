@@ -61,7 +61,7 @@ async def stable(world: World, owned: list[Account], before: set[str]) -> set[st
 
 
 @pytest.mark.bar(8)
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_list_beside_five_hundred_foreign_bindings_has_only_our_own_and_its_pages_are_stable(tmp_path: Path) -> None:
     owned = accounts(2 * LATER, "unified")
     with running(tmp_path, owned) as world:

@@ -19,7 +19,7 @@ from verifier.bitget import limits
 from tests.integration.scenario_runner import Runner
 
 BOOK = scenarios.read()
-pytestmark = pytest.mark.timeout(300)  # the first test waits for all scenarios
+pytestmark = pytest.mark.timeout(600)  # the first test waits for all scenarios
 AT_ONCE = 48
 # What waits longest begins first.
 PATIENT = ("invalid_api_key", "key_deleted")

@@ -82,7 +82,7 @@ def seal(nodes: Cluster, node: Node) -> None:
 
 
 @pytest.mark.bar(51)
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("harm", [kill, freeze, seal, pytest.param(isolate, marks=pytest.mark.drill)])
 async def test_after_the_leader_is_gone_work_goes_on_by_itself_and_nothing_acknowledged_is_lost(
     whole: Cluster, make: Any, actor: Actor, wanted: Wanted, harm: Callable[[Cluster, Node], None]
@@ -124,7 +124,7 @@ async def progress(history: History, more: int) -> None:
 
 
 @pytest.mark.bar(41, 51)
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_leader_that_wakes_up_after_another_was_elected_signs_nothing_for_us(
     whole: Cluster, make: Any, actor: Actor, wanted: Wanted
 ) -> None:
