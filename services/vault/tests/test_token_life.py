@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 from common.clock import SystemClock
-from common.errors import Unavailable
+from common.errors import PermissionDenied, Unavailable
 from common.secret import Secret
 from strongroom.types.v1.request_pb2 import ExchangeRequest
 from strongroom.vault.v1.signer_pb2 import SignRequest
 from vault.actor import Actor
 from vault.asked import asked
+from vault.hashicorp import preflight
 from vault.hashicorp.login import SERVICE, SIGNER, TENANT
 
 INFO = ExchangeRequest(method="GET", path="/api/v3/account/info")
@@ -178,3 +179,24 @@ async def test_lives_that_shrink_cost_one_login_a_second_and_tokens_end_under_lo
     async with asyncio.timeout(60):
         while await short.round(short.read, short.sign):
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.bar(50)
+async def test_a_role_that_vanished_is_an_outage_and_no_fault_of_the_caller_and_ends_a_start(
+    make: Any, server: Any, parts: Any, actor: Actor, request_of: Any, login_clock: StoppedClock
+) -> None:
+    made, _ = await parts.bindings.bind(actor, asked(actor.tenant, request_of()))
+    load, role = Load(parts, [(actor.tenant, made.id)]), f"auth/jwt/role/{SIGNER}"
+    settings = server.admin.read(role)["data"]
+    server.admin.delete(role)
+    try:
+        login_clock.at += 400  # every token has ended
+        for kind, refused in ((load.sign, "vault_identity_lost"), (load.read, None)):
+            assert [one.reason for one in await load.round(kind)] == ([refused] if refused else [])
+        with pytest.raises(PermissionDenied, match="not_provisioned"):
+            await preflight.check((await make()).http)
+    finally:
+        server.admin.write_data(role, data=settings)
+    login_clock.at += 60
+    assert await load.round(load.sign) == []
+    await preflight.check(parts.http)

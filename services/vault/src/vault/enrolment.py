@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from common import logs
-from common.errors import Aborted, BindingRevoked, InvalidArgument, NotFound, PermissionDenied, StrongroomError
+from common.errors import Aborted, BindingRevoked, InvalidArgument, NotFound, StrongroomError
 from strongroom.types.v1.binding_pb2 import ENVIRONMENT_DEMO, ENVIRONMENT_LIVE
 
 from vault.actor import Actor
@@ -182,10 +182,10 @@ class Enrolments:
             raise unavailable("busy")
 
     async def _alive(self, roster: Roster, tenant: str, name: str) -> bool:
-        """Tell whether a binding exists, has not ended and holds the key; a tenant that Vault forgot has none."""
+        """Tell whether a binding exists, has not ended and holds the key."""
         try:
             head = await self._records.head(tenant, name)
-        except (NotFound, PermissionDenied):
+        except NotFound:
             return False
         return not head.revoked and (not isinstance(roster, Key) or roster.fingerprint in head.fingerprints)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from common import logs
-from common.errors import Internal, Unavailable
+from common.errors import Internal, PermissionDenied, Unavailable
 from common.secret import Secret
 
 from vault import calls
@@ -69,8 +69,8 @@ class VaultHttp:
     ) -> Answer | Lost:
         """Make one call as `role`; a refused token is replaced once. A `pure` call is repeated once when it got lost.
 
-        Raises Internal for a path outside the grammar (before any socket is opened) and PermissionDenied for an
-        identity that Vault does not know.
+        Raises Internal for a path outside the grammar (before any socket is opened) and Unavailable for an identity
+        that Vault does not know any more: it was there at the start, and no caller is to blame.
         """
         path = guarded(segments)
         token = await self._token(role)
@@ -82,9 +82,15 @@ class VaultHttp:
             return await self._send(method, path, token, body, pure=pure) if token else Lost(sent=False)
         return answer
 
+    async def known(self, role: Role) -> None:
+        """Return if Vault knows an identity; raise PermissionDenied if it does not, Unavailable when nobody says."""
+        await self._logins.token(role)
+
     async def _token(self, role: Role) -> Secret | None:
         try:
             return await self._logins.token(role)
+        except PermissionDenied:
+            raise unavailable("vault_identity_lost") from None
         except Unavailable:
             return None
 

@@ -142,6 +142,7 @@ async def _never_exportable(http: VaultHttp, tenant: str) -> None:
 
 
 async def _compare(http: VaultHttp, role: Role, wanted: Wanted) -> None:
+    await http.known(role)
     answer = await http.call(role, "POST", "sys", "capabilities-self", body={"paths": sorted(wanted)}, pure=True)
     if not isinstance(answer, Answer) or answer.status >= 429:
         raise unavailable()
