@@ -317,7 +317,7 @@ async def test_what_grpc_refuses_is_the_same_family_as_over_rest(driver: Driver,
         await signing.sign(Asked("0" * 32, "GET", ASSETS))
     facts = driver.facts
     files = {"cert_file": facts["client_cert_file"], "key_file": facts["client_key_file"], "ca_file": facts["ca_file"]}
-    async with Signing(facts["verifier_target"], "no token", **files) as stranger:
+    async with Signing(facts["verifier_target"], "no-token", **files) as stranger:
         with pytest.raises(StrongroomError) as refused:
             await stranger.sign(Asked(name, "GET", ASSETS))
     assert refused.value.code in ("unauthenticated", "invalid_token")  # type: ignore[attr-defined]

@@ -56,6 +56,31 @@ def test_no_argument_or_option_takes_a_secret_or_a_token() -> None:
     assert len(named) > 60
 
 
+@pytest.mark.parametrize(
+    ("token", "words", "said"),
+    [
+        (b"t\xc3\xb6ken", [], "as access token is none"),
+        (b"one\ntwo", [], "as access token is none"),
+        (b"", [], "as access token is none"),
+        (b"\xff\xfe", [], "cannot be read"),
+        (b"canary", ["--url", "https://[::1"], "must begin with https://"),
+        (b"canary", ["--url", "https://"], "must begin with https://"),
+        (b"canary", ["--url", "http://192.0.2.1"], "must begin with https://"),
+        (b"canary", ["--ca-file", "/etc/hostname"], "is no authority"),
+        (b"canary", ["--ca-file", "/nothing/there"], "cannot be read"),
+        (b"canary", ["--subject", "\udcff"], "no text in UTF-8"),
+    ],
+)
+def test_a_wrong_way_to_the_gateway_is_one_line_without_the_token(
+    tmp_path: Path, token: bytes, words: list[str], said: str
+) -> None:
+    (tmp_path / "token").write_bytes(token)
+    done = ran("list", "--url", "http://127.0.0.1:1", "--token-file", str(tmp_path / "token"), *words)
+    assert (done.returncode in (1, 2), done.stdout, done.stderr.count("\n")) == (True, "", 1), done.stderr
+    assert said in done.stderr
+    assert "canary" not in done.stderr
+
+
 def test_what_tells_a_command_where_the_gateway_is_stops_no_stack() -> None:
     told = {"STRONGROOM_URL": "https://x", "STRONGROOM_TOKEN_FILE": "x", "STRONGROOM_CA_FILE": "x"}
     assert LaunchSettings.from_environment({**told, "STRONGROOM_TENANT": "x"}).port == 8080

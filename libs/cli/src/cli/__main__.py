@@ -52,6 +52,7 @@ app.add_typer(freeze.app, name="freeze")
 app.add_typer(tenants.app, name="tenants")
 EVERYTHING = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 WATCH_PERIOD = 0.5
+WRONG = 2  # as typer says of a wrong option
 STOPPED = 130  # as a shell says of Ctrl-C
 SERVICES = ("gateway", "vault", "verifier")  # what the image of the command line does not hold
 
@@ -212,6 +213,9 @@ def main() -> None:
     except LaunchError as error:
         sys.stderr.write(f"strongroom: {error}\n")
         sys.exit(1)
+    except UnicodeEncodeError:
+        sys.stderr.write("strongroom: an argument is no text in UTF-8\n")
+        sys.exit(WRONG)
     except ModuleNotFoundError as error:
         if error.name not in SERVICES:
             raise

@@ -102,6 +102,8 @@ def text(file: Path) -> str:
 def _room(*, admin: bool, url: str, token_file: Path | None, ca_file: Path | None, tenant: str = "") -> "Strongroom":
     from strongroom_client import Strongroom  # noqa: PLC0415  a wrong option is told faster without it
 
+    if ca_file:
+        text(ca_file)
     authority = str(ca_file) if ca_file else None
     if not url and token_file is None:
         return Strongroom(*_stack(tenant, admin=admin), ca_file=authority)

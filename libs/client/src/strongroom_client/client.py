@@ -347,11 +347,18 @@ def options(base_url: str, provider: TokenProvider, ca_file: str | None, timeout
     """Return what every httpx client here is made with; raise StrongroomError for an address no token must go to."""
     try:
         parts = urlsplit(base_url)
-        host = parts.hostname or ""
-        local = host == "localhost" or ip_address(host).is_loopback
+        scheme, host = parts.scheme, parts.hostname or ""
     except ValueError:
-        local = False
-    if parts.scheme != "https" and not (parts.scheme == "http" and local):
+        scheme, host = "", ""
+    if not host or (scheme != "https" and not (scheme == "http" and _local(host))):
         raise StrongroomError("The gateway's address must begin with https:// (http:// for this machine only).")
     verify = ssl.create_default_context(cafile=ca_file) if ca_file else True
     return {"auth": TokenAuth(provider), "verify": verify, "timeout": timeout, "trust_env": False}
+
+
+def _local(host: str) -> bool:
+    """Tell whether a host is this machine by what it is called, without asking anybody."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

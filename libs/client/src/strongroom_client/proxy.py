@@ -6,6 +6,8 @@ from urllib.parse import quote
 
 import httpx
 
+from strongroom_client.errors import StrongroomError
+
 TokenProvider = Callable[[], str | Awaitable[str]]
 
 
@@ -31,13 +33,20 @@ def at_once(provider: TokenProvider) -> str:
     token = provider()
     if not isinstance(token, str):
         raise TypeError("A blocking client needs a token provider that returns a text.")
-    return token
+    return _checked(token)
 
 
 async def fresh(provider: TokenProvider) -> str:
     """Return a token from a provider of either kind."""
     token = provider()
-    return await token if inspect.isawaitable(token) else token
+    return _checked(await token if inspect.isawaitable(token) else token)
+
+
+def _checked(token: str) -> str:
+    """Return what can be a token; raise StrongroomError, without a part of it, for what no header can carry."""
+    if not token.isascii() or not token.isprintable() or " " in token or not token:
+        raise StrongroomError("What is given as access token is none: it is empty, or more than one word.")
+    return token
 
 
 def proxy_url(base_url: str, binding_id: str) -> str:
