@@ -139,6 +139,33 @@ def test_hedge_mode_holds_both_sides(client: Library) -> None:
     assert [one["side"] for one in client.fetch_positions([SWAP])] == ["short"]
 
 
+def test_an_order_that_waits_for_a_price_is_placed_found_and_cancelled(
+    client: Library, credentials: Credentials
+) -> None:
+    """ccxt places one that protects a position on unified accounts, and any on classic ones."""
+    wanted, size = {"trigger": True}, SIZES[SWAP]
+    client.create_order(SWAP, "market", "buy", size)
+    if credentials.mode == "unified":
+        protects = {"stopLossPrice": 60000, "reduceOnly": True}
+        placed = client.create_order(SWAP, "market", "sell", size, None, protects)
+    else:
+        placed = client.create_order(SWAP, "limit", "buy", size, 60000, {"triggerPrice": 60000})
+        spot = client.create_order(SPOT, "limit", "buy", SIZES[SPOT], 60000, {"triggerPrice": 60000})
+        assert _ids(client.fetch_open_orders(SPOT, None, None, wanted)) == {spot["id"]}
+        client.cancel_order(spot["id"], SPOT, wanted)
+        assert client.fetch_open_orders(SPOT, None, None, wanted) == []
+    assert _ids(client.fetch_open_orders(SWAP, None, None, wanted)) == {placed["id"]}
+    client.cancel_order(placed["id"], SWAP, wanted)
+    assert client.fetch_open_orders(SWAP, None, None, wanted) == []
+
+
+def test_a_closed_position_is_history(client: Library) -> None:
+    client.create_order(SWAP, "market", "buy", SIZES[SWAP])
+    client.close_position(SWAP)
+    (past,) = client.fetch_positions_history([SWAP])
+    assert (past["side"], past["entryPrice"]) == ("long", 65000)
+
+
 @pytest.mark.parametrize("symbol", [SPOT, SWAP])
 def test_what_the_exchange_refuses_reaches_the_caller_as_an_error(
     client: Library, credentials: Credentials, symbol: str

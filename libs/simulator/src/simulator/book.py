@@ -87,14 +87,30 @@ class Position:
     close_fee: Decimal = ZERO
     closed_size: Decimal = ZERO
     closed_value: Decimal = ZERO
+    added: Decimal = ZERO
 
     @property
     def margin(self) -> Decimal:
-        return self.size * self.average / self.leverage
+        return self.size * self.average / self.leverage + self.added
 
     def unrealised(self, price: Decimal) -> Decimal:
         """Return the profit that closing at `price` would make, without fees."""
         return (price - self.average) * self.size * (1 if self.side == "long" else -1)
+
+
+@dataclass(slots=True)
+class Plan:
+    """An order that waits for a price; `line` is the family of calls that knows it, `terms` what was asked for."""
+
+    id: str
+    client_oid: str
+    line: str
+    symbol: Symbol
+    kind: str
+    terms: dict[str, str]
+    created_ms: int
+    updated_ms: int
+    live: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +141,31 @@ class Book:
     withdrawals: deque[Movement] = field(default_factory=lambda: deque(maxlen=KEPT_RECORDS))
     leverages: dict[str, int] = field(default_factory=dict)
     margin_modes: dict[str, str] = field(default_factory=dict)
+    plans: dict[str, Plan] = field(default_factory=dict)
     hedged: bool = False
+    cancel_at_ms: int | None = None  # when every order ends, unless it is put off
+
+    def plan(self, line: str, order_id: str, client_oid: str) -> Plan | None:
+        """Return an order that waits for a price by its id, or its client id when no id is given."""
+        found = (one for one in self.plans.values() if one.line == line)
+        return next((one for one in found if (one.id == order_id if order_id else one.client_oid == client_oid)), None)
+
+    def waiting(self, plan: Plan) -> None:
+        """Keep an order that waits for a price; the oldest one that has ended is forgotten beyond what is kept."""
+        self.plans[plan.id] = plan
+        if len(self.plans) > KEPT_RECORDS and (
+            ended := next((one for one in self.plans.values() if not one.live), None)
+        ):
+            del self.plans[ended.id]
+
+    def elapse(self, now_ms: int) -> None:
+        """End every order if the countdown is over."""
+        if self.cancel_at_ms is None or now_ms < self.cancel_at_ms:
+            return
+        for order in self.live.values():
+            order.status, order.updated_ms = "cancelled", self.cancel_at_ms
+        self.live.clear()
+        self.cancel_at_ms = None
 
     def add(self, order: Order) -> None:
         """Keep a new order as live."""

@@ -3,7 +3,18 @@ beside the functions that make its replies; a new endpoint is one line there."""
 
 from typing import Final
 
-from simulator import classic_futures, classic_spot, market, positions, replies, unified_orders, wallets
+from simulator import (
+    classic_futures,
+    classic_spot,
+    holdings,
+    market,
+    plans,
+    positions,
+    replies,
+    strategies,
+    unified_orders,
+    wallets,
+)
 from simulator.calls import Table
 
 ENDPOINTS: Final[Table] = {
@@ -12,6 +23,9 @@ ENDPOINTS: Final[Table] = {
     **classic_spot.CALLS,
     **classic_futures.CALLS,
     **positions.CALLS,
+    **holdings.CALLS,
     **unified_orders.CALLS,
+    **plans.CALLS,
+    **strategies.CALLS,
     **wallets.CALLS,
 }

@@ -118,7 +118,9 @@ class Exchange:
 
     def book(self, uid: str) -> Book:
         """Return what a user has done here, from now on if nothing yet."""
-        return self.books.setdefault(uid, Book())
+        book = self.books.setdefault(uid, Book())
+        book.elapse(self.clock())
+        return book
 
     def usable(self, account: Account) -> Account:
         """Return an account with its money as it is now."""
