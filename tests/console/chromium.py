@@ -83,4 +83,4 @@ def person(browser: Browser, url: str, **options: Any) -> Iterator[Person]:
         yield made
     finally:
         context.close()
-    assert made.faults == []
+    assert made.faults == [], made.faults

@@ -5,12 +5,14 @@ import { ask, may, session, takeLink } from './session.js';
 import { useStore } from './store.js';
 import { Bind } from './views/bind.js';
 import { Detail } from './views/detail.js';
+import { Freezes } from './views/freezes.js';
 import { Header } from './views/header.js';
 import { List } from './views/list.js';
 import { SignIn } from './views/sign-in.js';
 
 /** @param {string[]} path */
 function view([first, second, third]) {
+  if (may('admin') && (first === 'freezes' || !may('bindings:read'))) return { title: 'Freezes', of: html`<${Freezes} />` };
   if (!may('bindings:read')) return { title: 'API Management', of: html`<${NoRight} />` };
   const step = Math.min(Math.max(Math.trunc(Number(second)) || 1, 1), 8);
   if (first === 'bindings' && second) return { title: 'Key', of: html`<${Detail} key=${second} id=${second} />` };

@@ -1,7 +1,7 @@
 // Owns the top of the page: where one is, who one is, and whether what is shown is kept true.
 import { html } from '../html.js';
 import { connection } from '../live.js';
-import { session, signOut } from '../session.js';
+import { may, session, signOut } from '../session.js';
 import { useStore } from '../store.js';
 
 const LIVE = {
@@ -18,8 +18,9 @@ export function Header() {
       <a class="brand" href="#/"><img src="/console/icon.svg" alt="" width="28" height="28" /><span>Strongroom</span></a>
       ${state === 'in' && html`
         <nav aria-label="Where you are"><ol class="crumbs"><li>Account</li><li><a href="#/">API Management</a></li></ol></nav>
+        ${may('admin') && may('bindings:read') && html`<a href="#/freezes">Freezes</a>`}
         <div class="who">
-          <${Live} />
+          ${may('bindings:read') && html`<${Live} />`}
           <span class="subject">${subject}</span>
           <button class="quiet" onClick=${signOut}>Sign out</button>
         </div>`}
