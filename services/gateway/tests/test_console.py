@@ -79,6 +79,13 @@ def test_the_page_names_no_other_origin_and_has_nothing_inline_but_its_import_ma
     assert re.findall(r"<script(?! type=\"(?:module|importmap)\")|<style|\son\w+=|style=", page) == []
 
 
+@pytest.mark.bar(19)
+def test_with_a_console_the_public_port_still_serves_no_documentation_and_no_metrics(browser):
+    for path in ("/docs", "/redoc", "/openapi.json", "/metrics", "/livez", "/readyz", "/console"):
+        assert browser.get(path).status_code == 404, path
+    assert browser.request("TRACE", "/").status_code == 405
+
+
 def test_only_the_pages_own_files_are_served(browser):
     for name in ("routes.py", "vendor/vendored.json", "vendor/preact.LICENSE", "", "nothing.js", "static/index.html"):
         assert browser.get(f"/console/{name}").status_code == 404, name

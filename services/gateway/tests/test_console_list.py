@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from playwright.sync_api import expect
 from strongroom.types.v1 import binding_pb2 as pb
 
 from tests.console.chromium import chromium, person
@@ -67,6 +68,7 @@ def test_each_state_is_told_by_its_word_and_never_as_connected_unless_it_is(wind
     world.observations[frozen.id] = pb.Observation(notes=[pb.Finding(code="frozen", severity=pb.SEVERITY_INFO)])
     window.page.emulate_media(color_scheme=scheme)
     _enter(window)
+    expect(_rows(window)).to_have_count(len(CHIPS) + 2)
     told = {row.locator(".title").inner_text(): row.locator(".chip").inner_text() for row in _rows(window).all()}
     expected = {f"key {number:02}": chip for number, (chip, *_) in enumerate(CHIPS)}
     assert told == {**expected, "key stale": "Temporary issue", "key frozen": "Frozen"}
@@ -95,18 +97,18 @@ def test_search_filter_and_pages_find_every_binding(window, world, tenant):
     _enter(window)
     rows = _rows(window)
     rows.nth(49).wait_for()
-    assert rows.count() == 50
+    expect(rows).to_have_count(50)
     window.page.get_by_label("Search").fill("LABEL 07")
-    assert rows.count() == 1
+    expect(rows).to_have_count(1)
     window.page.get_by_label("Search").fill("customer-x")
-    assert rows.count() == 0
+    expect(rows).to_have_count(0)
     window.page.get_by_role("button", name="Look for the customer “customer-x” in all keys").click()
     rows.filter(has_text="label 69").wait_for()
     window.page.get_by_label("Search").fill("")
     rows.nth(49).wait_for()
     window.page.get_by_role("button", name="Show more").click()
     rows.nth(69).wait_for()
-    assert rows.count() == 70
+    expect(rows).to_have_count(70)
     window.page.get_by_label("Status").select_option("Permissions or rules")
     window.page.get_by_text("7 keys").wait_for()
     assert window.violations() == []

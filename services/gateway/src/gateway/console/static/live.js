@@ -51,14 +51,16 @@ async function keep(signal) {
     try {
       await read(signal, () => { failures = 0; });
     } catch (error) {
-      if (signal.aborted || error.status === 401 || error.status === 403) return;
+      if (signal.aborted) return undefined;
+      if (error.status === 401 || error.status === 403) return become('off');
       retryAfter = (error.retryAfter || 0) * 1000;
     }
-    if (signal.aborted) return;
+    if (signal.aborted) return undefined;
     become('broken');
     const wait = WAITS_MS[Math.min(failures++, WAITS_MS.length - 1)];
     await pause(Math.max(retryAfter, wait * (0.5 + Math.random() / 2)), signal);
   }
+  return undefined;
 }
 
 /** Wait, but no longer than until the browser says that the network is back. */

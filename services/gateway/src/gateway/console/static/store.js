@@ -28,6 +28,15 @@ export function store(first) {
   };
 }
 
+/** Draw the component again every few seconds, so that "a minute ago" stays true. */
+export function useTime() {
+  const [, show] = useState(0);
+  useEffect(() => {
+    const timer = setInterval(() => show(Date.now()), 10_000);
+    return () => clearInterval(timer);
+  }, []);
+}
+
 /**
  * Return a store's value, and draw the component again whenever it changes.
  * @template {object} T

@@ -3,6 +3,7 @@ import { useBinding } from '../binding.js';
 import { load } from '../guide.js';
 import { html, useEffect } from '../html.js';
 import { chip } from '../status.js';
+import { useTime } from '../store.js';
 import { name, scopes } from '../words.js';
 import { Actions } from './actions.js';
 import { Balances } from './balances.js';
@@ -20,6 +21,7 @@ const ROTATION = {
 /** @param {{ id: string }} props */
 export function Detail({ id }) {
   const { binding, problem, events, read, show } = useBinding(id);
+  useTime();
   useEffect(() => { load(); }, []);
   if (!binding) {
     return html`<p><a href="#/">All keys</a></p><h1 tabindex="-1">Key</h1>

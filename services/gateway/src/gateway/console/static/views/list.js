@@ -3,7 +3,7 @@ import { keepTrue, list, load, more } from '../bindings.js';
 import { html, useEffect, useMemo, useState } from '../html.js';
 import { may } from '../session.js';
 import { chip } from '../status.js';
-import { useStore } from '../store.js';
+import { useStore, useTime } from '../store.js';
 import { name, relative, scopes } from '../words.js';
 import { Chip, Trouble } from './parts.js';
 
@@ -14,6 +14,7 @@ const FILTERS = [
 
 export function List() {
   const shown = useStore(list);
+  useTime();
   const [search, setSearch] = useState('');
   useEffect(() => {
     const end = keepTrue();
