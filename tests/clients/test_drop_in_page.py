@@ -13,7 +13,7 @@ from tests.clients.conftest import ROOT, Credentials
 
 pytestmark = pytest.mark.timeout(400)  # the first test makes the clients' environment
 LINES, BY_LIBRARY, TYPED = re.findall(
-    r"^```python\n(.*?)^```$", (ROOT / "docs" / "drop-in.md").read_text(), re.MULTILINE | re.DOTALL
+    r"^```python\n(.*?)^```$", (ROOT / "docs/drop-in.md").read_text(), re.MULTILINE | re.DOTALL
 )
 BEGIN = """
 import json, sys
