@@ -13,7 +13,7 @@ from common.config import ServiceSettings, Settings
 from common.decidable import DECIDABLE, USUAL_ERRORS
 from gateway.notices import CODES as NOTICES
 from gateway.problems import TYPES
-from gateway.settings import GatewaySettings
+from gateway.settings import DelivererSettings, GatewaySettings
 from strongroom.types.v1 import binding_pb2
 from vault.freezes_servicer import CALLERS as FREEZES_CALLERS
 from vault.revocations_servicer import CALLERS as REVOCATIONS_CALLERS
@@ -21,6 +21,7 @@ from vault.servicer import CALLERS as VAULT_CALLERS
 from vault.settings import ProvisionSettings, VaultSettings
 from vault.tenants_servicer import CALLERS as TENANTS_CALLERS
 from vault.trail_servicer import CALLERS as TRAIL_CALLERS
+from vault.webhooks_servicer import CALLERS as WEBHOOKS_CALLERS
 from verifier.api import CALLERS as VERIFIER_CALLERS
 from verifier.enrolment import KEYS_LIMIT
 from verifier.findings import TEMPLATES
@@ -137,6 +138,7 @@ def test_every_heading_that_is_cited_by_its_number_exists() -> None:
 SETTINGS: list[tuple[str, type[Settings], bool]] = [
     ("All services (", ServiceSettings, False),
     ("Gateway:", GatewaySettings, True),
+    ("`gateway deliver`,", DelivererSettings, True),
     ("Vault service:", VaultSettings, True),
     ("`python -m vault provision`:", ProvisionSettings, False),
     ("`verifier api`:", ApiSettings, True),
@@ -181,7 +183,7 @@ def test_the_contract_names_every_problem_with_its_status() -> None:
 def test_the_contract_names_who_may_call_each_method() -> None:
     rows = re.findall(r"^\| `(strongroom\.\S+)` \| ([a-z, ]+) \|", document("docs/contract.md"), re.MULTILINE)
     told = {f"/{method}": frozenset(callers.replace(" ", "").split(",")) for method, callers in rows}
-    bulk = {**FREEZES_CALLERS, **REVOCATIONS_CALLERS}
+    bulk = {**FREEZES_CALLERS, **REVOCATIONS_CALLERS, **WEBHOOKS_CALLERS}
     assert told == {**VAULT_CALLERS, **TENANTS_CALLERS, **TRAIL_CALLERS, **bulk, **VERIFIER_CALLERS}
 
 

@@ -11,8 +11,8 @@ import kubernetes_validate
 import pytest
 import yaml
 from common.config import ServiceSettings, Settings
-from gateway.settings import GatewaySettings
-from vault import freezes_servicer, revocations_servicer, tenants_servicer, trail_servicer
+from gateway.settings import DelivererSettings, GatewaySettings
+from vault import freezes_servicer, revocations_servicer, tenants_servicer, trail_servicer, webhooks_servicer
 from vault import servicer as vault_servicer
 from vault.settings import ProvisionSettings, VaultSettings
 from verifier import api
@@ -20,12 +20,13 @@ from verifier.settings import ApiSettings, WorkerSettings
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs/kubernetes.md"
-OURS = ("gateway", "vault", "verifier", "worker")
+OURS = ("gateway", "vault", "verifier", "worker", "deliverer")
 SETTINGS: dict[str, type[Settings]] = {
     "gateway": GatewaySettings,
     "vault": VaultSettings,
     "verifier": ApiSettings,
     "worker": WorkerSettings,
+    "deliverer": DelivererSettings,
     "provision": ProvisionSettings,
 }
 OUTSIDE = {
@@ -178,7 +179,15 @@ def test_certificates_carry_the_names_that_the_services_ask_for(manifests: list[
         assert one["spec"]["uris"] == [f"spiffe://{domain}/ns/strongroom/sa/{name}"]
         assert name in one["spec"]["dnsNames"]
         assert one["spec"]["secretName"] == f"{name}-tls"
-    methods = (vault_servicer, freezes_servicer, revocations_servicer, tenants_servicer, trail_servicer, api)
+    methods = (
+        vault_servicer,
+        freezes_servicer,
+        revocations_servicer,
+        tenants_servicer,
+        trail_servicer,
+        webhooks_servicer,
+        api,
+    )
     callers = {caller for module in methods for names in module.CALLERS.values() for caller in names}
     assert callers <= {*OURS, "client"}
     for caller in callers - {"client"}:
@@ -187,11 +196,11 @@ def test_certificates_carry_the_names_that_the_services_ask_for(manifests: list[
         assert "server auth" in certificates[server]["spec"]["usages"]
 
 
-def _peers(rule: Manifest, side: str) -> Iterator[str]:
+def _peers(rule: Manifest, side: str, mine: str) -> Iterator[str]:
     for peer in rule.get(side, [{}]):
         if "ipBlock" in peer:
             assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"} <= set(peer["ipBlock"]["except"])
-            yield "the exchange"
+            yield "receivers" if mine == "deliverer" else "the exchange"
         elif peer and "namespaceSelector" in peer:
             labels = peer["namespaceSelector"]["matchLabels"]
             yield next((OUTSIDE[label] for label in labels if label in OUTSIDE), "names")
@@ -205,7 +214,7 @@ def _pairs(manifests: list[Manifest], side: str) -> set[tuple[str, str, int]]:
     for policy in of(manifests, "NetworkPolicy").values():
         mine = policy["spec"]["podSelector"].get("matchLabels", {}).get("app.kubernetes.io/name", "everybody")
         for rule in policy["spec"].get(side, []):
-            for peer in _peers(rule, "from" if side == "ingress" else "to"):
+            for peer in _peers(rule, "from" if side == "ingress" else "to", mine):
                 ends = (peer, mine) if side == "ingress" else (mine, peer)
                 found |= {(*ends, port["port"]) for port in rule["ports"]}
     return found

@@ -44,12 +44,12 @@ def vault(home: Path) -> Iterator[str]:
 def test_each_process_finds_its_own_key_and_nobody_elses(home: Path) -> None:
     own = {"tls.pem", "tls.key", "ca.pem"}
     found = {folder.name: {file.name for file in folder.iterdir()} for folder in home.iterdir()}
-    assert found["gateway"] == found["verifier"] == found["worker"] == {*own, "jwks.json"}
+    assert found["gateway"] == found["verifier"] == found["worker"] == found["deliverer"] == {*own, "jwks.json"}
     assert found["vault"] == {*own, "jwks.json", "login.key"}
     assert found["hashicorp-vault"] == found["redis"] == own
     assert found["provision"] == {"login.pub", "tenants.json"}
     keys = {(home / name / "tls.key").read_bytes() for name in found if "tls.key" in found[name]}
-    assert len(keys) == 7
+    assert len(keys) == 8
 
 
 def test_tenants_and_authority_are_kept_while_certificates_are_renewed(home: Path) -> None:

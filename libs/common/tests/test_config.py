@@ -96,6 +96,7 @@ SAFE = {
         ({"console_url": "http://127.0.0.1:8080"}, "console_url: TLS is off"),
         ({"console_token_url": "http://127.0.0.1/token"}, "console_token_url: TLS is off"),
         ({"console_local_file": "/console.json"}, "console_local_file: signs people in"),
+        ({"webhooks_loopback": True}, "webhooks_loopback: delivers without TLS"),
     ],
 )
 def test_production_refuses_each_unsafe_setting_by_name(change, named) -> None:

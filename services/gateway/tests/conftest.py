@@ -42,6 +42,8 @@ from strongroom.vault.v1 import tenants_pb2 as tenants
 from strongroom.vault.v1 import tenants_pb2_grpc as tenants_grpc
 from strongroom.vault.v1 import trail_pb2 as trail
 from strongroom.vault.v1 import trail_pb2_grpc as trail_grpc
+from strongroom.vault.v1 import webhooks_pb2 as webhooks
+from strongroom.vault.v1 import webhooks_pb2_grpc as webhooks_grpc
 from strongroom.verifier.v1 import market_service_pb2 as market
 from strongroom.verifier.v1 import market_service_pb2_grpc as market_grpc
 from strongroom.verifier.v1 import verification_service_pb2 as verification
@@ -53,6 +55,7 @@ from services.gateway.tests.vault_in_memory import (
     TenantsService,
     TrailService,
     VaultService,
+    WebhooksService,
 )
 from services.gateway.tests.verifier_in_memory import MarketService, SigningService, VerifierService
 from services.gateway.tests.world import World
@@ -175,6 +178,10 @@ def targets(background: Background, authority: Authority, issuer: TokenIssuer) -
                 (
                     tenants.DESCRIPTOR.services_by_name["Tenants"],
                     lambda server: tenants_grpc.add_TenantsServicer_to_server(TenantsService(world), server),
+                ),
+                (
+                    webhooks.DESCRIPTOR.services_by_name["Webhooks"],
+                    lambda server: webhooks_grpc.add_WebhooksServicer_to_server(WebhooksService(world), server),
                 ),
                 (
                     trail.DESCRIPTOR.services_by_name["Trail"],

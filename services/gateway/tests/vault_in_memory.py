@@ -18,6 +18,8 @@ from strongroom.vault.v1 import tenants_pb2 as tenants
 from strongroom.vault.v1 import tenants_pb2_grpc as tenants_grpc
 from strongroom.vault.v1 import trail_pb2 as trail
 from strongroom.vault.v1 import trail_pb2_grpc as trail_grpc
+from strongroom.vault.v1 import webhooks_pb2 as webhooks
+from strongroom.vault.v1 import webhooks_pb2_grpc as webhooks_grpc
 
 from services.gateway.tests.world import NOW, World
 
@@ -259,3 +261,41 @@ class RevocationsService(revocations_grpc.RevocationsServicer):
         found.binding_ids.extend(["0" * 32, "1" * 32, "2" * 32])
         found.failed.append(revocations.RevocationFailure(binding_id="1" * 32, reason="vault_unavailable"))
         return revocations.DescribeRevocationResponse(revocation=found)
+
+
+class WebhooksService(webhooks_grpc.WebhooksServicer):
+    """The endpoints of webhooks; a secret is its number."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def _one(self, tenant: str, name: str) -> webhooks.Endpoint:
+        found = [one for one in self.world.endpoints[tenant] if one.id == name]
+        if not found:
+            raise errors.NotFound()
+        return found[0]
+
+    async def CreateEndpoint(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "webhook")
+        name = hashlib.sha256(f"{tenant}{request.idempotency_key}".encode()).hexdigest()[:32]
+        mine = self.world.endpoints[tenant]
+        if name in {one.id for one in mine}:
+            return webhooks.CreateEndpointResponse(endpoint=self._one(tenant, name))
+        now = timestamp(NOW)
+        made = webhooks.Endpoint(id=name, url=request.url, description=request.description, statuses=request.statuses)
+        made.created_at.CopyFrom(now)
+        made.secret_made_at.CopyFrom(now)
+        mine.append(made)
+        return webhooks.CreateEndpointResponse(endpoint=made, secret="whsec_1")
+
+    async def ListEndpoints(self, request: Any, rpc: Any) -> Any:
+        return webhooks.ListEndpointsResponse(endpoints=self.world.endpoints[self.world.enter(rpc, "webhook")])
+
+    async def RemoveEndpoint(self, request: Any, rpc: Any) -> Any:
+        tenant = self.world.enter(rpc, "webhook")
+        self.world.endpoints[tenant].remove(self._one(tenant, request.endpoint_id))
+        return webhooks.RemoveEndpointResponse()
+
+    async def RotateSecret(self, request: Any, rpc: Any) -> Any:
+        found = self._one(self.world.enter(rpc, "webhook"), request.endpoint_id)
+        return webhooks.RotateSecretResponse(endpoint=found, secret="whsec_2")

@@ -18,6 +18,7 @@ from strongroom.vault.v1 import freezes_pb2 as freezes
 from strongroom.vault.v1 import revocations_pb2 as revocations
 from strongroom.vault.v1 import tenants_pb2 as tenants
 from strongroom.vault.v1 import trail_pb2 as trail
+from strongroom.vault.v1 import webhooks_pb2 as webhooks
 
 NOW = 1_795_000_000
 
@@ -52,6 +53,7 @@ class World:
         self.pieces: defaultdict[str, list[Any]] = defaultdict(list)
         self.heads: dict[str, tuple[int, str]] = {}
         self.verdict = True
+        self.endpoints: defaultdict[str, list[webhooks.Endpoint]] = defaultdict(list)
 
     def enter(self, rpc: Any, operation: str) -> str:
         """Return the caller's tenant; raise what is to go wrong for it in `operation`."""

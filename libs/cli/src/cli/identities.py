@@ -17,7 +17,7 @@ from cli.processes import LaunchError
 from cli.tokens import ADMIN_SCOPE, TokenIssuer
 
 TENANT_NAMES = ("acme", "globex")
-SERVICE_ACCOUNTS = ("gateway", "vault", "verifier", "worker", "client")
+SERVICE_ACCOUNTS = ("gateway", "vault", "verifier", "worker", "deliverer", "client")
 # The administrator is no tenant: nobody registers this id, so its token can bind and read nothing.
 OPERATOR = "operator".ljust(26, "0")
 ALPHABET = string.ascii_lowercase + string.digits

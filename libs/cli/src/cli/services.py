@@ -87,8 +87,15 @@ def gateway(plan: Plan) -> Gateway:
         "EGRESS_IPS": plan.settings.egress_ips,
         "CONSOLE_URL": plan.gateway_url,
         "CONSOLE_LOCAL_FILE": str(plan.console.file),
+        "WEBHOOKS_LOOPBACK": "true",
     }
     return Gateway("gateway", plan, ["gateway"], "gateway", own)
+
+
+def deliverer(plan: Plan) -> Service:
+    """The process that delivers webhooks; here also to this machine."""
+    own = {"VAULT_TARGET": plan.vault_target, **_redis(plan), "WEBHOOKS_LOOPBACK": "true"}
+    return Service("deliverer", plan, ["gateway", "deliver"], "deliverer", own)
 
 
 def vault(plan: Plan) -> Service:

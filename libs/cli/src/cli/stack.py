@@ -128,7 +128,10 @@ class Stack:
         self._progress("Preparing OpenBao")
         try:
             provision.spawn()
-            others = [services.verifier(plan), services.worker(plan), services.gateway(plan)]
+            others = [
+                *(services.verifier(plan), services.worker(plan), services.deliverer(plan)),
+                services.gateway(plan),
+            ]
             self._spawn(*others)
             provision.wait_ready()
         finally:

@@ -378,6 +378,77 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True)
+class Webhook:
+    """One endpoint."""
+
+    id: str
+    url: str
+    description: str
+    statuses: tuple[Literal["pending", "connected", "limited", "rejected", "disconnected", "revoked"], ...]
+    created_at: str
+    secret_made_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSecret:
+    """An endpoint, and its signing secret if it was made just now."""
+
+    webhook: Webhook
+    secret: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookList:
+    """Every endpoint of the tenant, the oldest first."""
+
+    items: tuple[Webhook, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookAttempt:
+    """One attempt to deliver a message."""
+
+    at: str
+    message_id: str
+    binding_id: str | None
+    attempt: int
+    status: int | None
+    delivered: bool
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookAttempts:
+    """The last hundred attempts, the newest first."""
+
+    items: tuple[WebhookAttempt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookDeadLetter:
+    """A message that was given up after three days."""
+
+    message_id: str
+    binding_id: str | None
+    given_up_at: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookDeadLetters:
+    """The dead letters, the oldest first; at most the last thousand."""
+
+    items: tuple[WebhookDeadLetter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookReplay:
+    """What a replay has put back."""
+
+    replayed: int
+
+
+@dataclass(frozen=True, slots=True)
 class FieldFault:
     """One field that is wrong."""
 

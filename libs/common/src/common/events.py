@@ -140,7 +140,7 @@ class EventHub:
         inside = first and newest and _order(first[0][0].decode()) <= _order(last) <= _order(newest[0][0].decode())
         if current != epoch.encode() or not inside:
             return [("0-0", Reset())]
-        found = ((entry_id.decode(), _event(entry_id, fields)) for entry_id, fields in entries)
+        found = ((entry_id.decode(), event_of(entry_id, fields)) for entry_id, fields in entries)
         return [(entry_id, event) for entry_id, event in found if event is not None]
 
     async def _history(self, tenant: str, last: str) -> list[Any]:
@@ -192,7 +192,7 @@ class EventHub:
                 self._broadcast(tenant, "0-0", Reset())
                 epoch, last = present, "0-0"
             for entry_id, fields in entries:
-                last, event = entry_id.decode(), _event(entry_id, fields)
+                last, event = entry_id.decode(), event_of(entry_id, fields)
                 if event is None:
                     continue
                 if epoch is not None and fields[b"epoch"] != epoch:
@@ -212,7 +212,7 @@ class EventHub:
             subscriber.put(stream_id, item)
 
 
-def _event(entry_id: bytes, fields: dict[bytes, bytes]) -> Event | None:
+def event_of(entry_id: bytes, fields: dict[bytes, bytes]) -> Event | None:
     """Return the event of an entry, None for one that nobody of ours wrote."""
     try:
         event = Event.FromString(fields[b"event"])

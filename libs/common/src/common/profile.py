@@ -27,6 +27,8 @@ def faults(settings: dict[str, Any]) -> list[str]:
             found.append(f"{name}: TLS is off: must begin with https://")
     if settings.get("console_local_file"):
         found.append("console_local_file: signs people in without asking who they are")
+    if str(settings.get("webhooks_loopback", False)) == "True":
+        found.append("webhooks_loopback: delivers without TLS, to this machine")
     return found
 
 

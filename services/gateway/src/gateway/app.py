@@ -14,10 +14,10 @@ from starlette.routing import Match
 from gateway import problems, requests
 from gateway.console import routes as console
 from gateway.problems import Problem
-from gateway.routes import audit, bindings, changes, events, exchanges, incidents, tenants, using
+from gateway.routes import audit, bindings, changes, events, exchanges, incidents, tenants, using, webhooks
 from gateway.services import Services
 
-ROUTERS: Final = (audit, bindings, changes, events, exchanges, incidents, tenants, using)
+ROUTERS: Final = (audit, bindings, changes, events, exchanges, incidents, tenants, using, webhooks)
 
 
 def build(services: Services | None = None) -> FastAPI:

@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from gateway import incident_schemas, problems, schemas, tenant_schemas, trail_schemas
+from gateway import incident_schemas, problems, schemas, tenant_schemas, trail_schemas, webhook_schemas
 
 _REF: Final = "#/components/schemas/{model}"
 _MODELS: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
@@ -31,6 +31,12 @@ _MODELS: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
     (tenant_schemas.TenantPatch, "validation"),
     (tenant_schemas.Tenant, "serialization"),
     (tenant_schemas.TenantPage, "serialization"),
+    (webhook_schemas.WebhookRequest, "validation"),
+    (webhook_schemas.WebhookSecret, "serialization"),
+    (webhook_schemas.WebhookList, "serialization"),
+    (webhook_schemas.WebhookAttempts, "serialization"),
+    (webhook_schemas.WebhookDeadLetters, "serialization"),
+    (webhook_schemas.WebhookReplay, "serialization"),
     (problems.ProblemBody, "serialization"),
 ]
 # What every route can answer, before it looks at anything of its own.

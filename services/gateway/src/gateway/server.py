@@ -40,6 +40,7 @@ from gateway.trail import Trail
 from gateway.turnstile import Turnstile
 from gateway.vault_client import VaultClient
 from gateway.verifier_client import VerifierClient
+from gateway.webhooks import Webhooks
 
 LEAVE_S: Final = 1.5
 LOOKS: Final = 30
@@ -109,6 +110,7 @@ class Gateway:
             limiter=limiter,
             market_data=settings.market_data,
             console=Console.of(settings),
+            webhooks=Webhooks(self._channels["vault"], self._redis, clock, loopback=settings.webhooks_loopback),
         )
         public, metrics = app.build(services), Metrics(lambda: self._streams.count)
         self._ops = Ops(metrics, documented.text(public), self._probes())

@@ -17,6 +17,7 @@ from gateway.tenants import Tenants
 from gateway.trail import Trail
 from gateway.vault_client import VaultClient
 from gateway.verifier_client import VerifierClient
+from gateway.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Services:
     limiter: Limiter
     market_data: bool
     console: Console | None
+    webhooks: Webhooks
 
 
 def of(request: Request) -> Services:

@@ -41,6 +41,7 @@ class GatewaySettings(RedisSettings):
     console_client_id: str | None = None
     console_client_secret_file: FilePath | None = None
     console_scope: str = "openid bindings:read bindings:write audit:read"
+    webhooks_loopback: bool = False
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -52,3 +53,10 @@ class GatewaySettings(RedisSettings):
         if any(together.values()) and not (all(together.values()) and self.console_url):
             raise ValueError(f"console_url and {', '.join(together)} belong together: set all of them or none")
         return self
+
+
+class DelivererSettings(RedisSettings):
+    """What the process that delivers webhooks needs."""
+
+    vault_target: Address
+    webhooks_loopback: bool = False

@@ -63,6 +63,12 @@ class Admission:
         _enabled(found)
         return found
 
+    async def named(self, tenant_id: str) -> str:
+        """Return the tenant that a workload of ours names, on whose word it is; raise as `admit` does."""
+        tenant = ids.tenant_id(tenant_id)
+        _enabled(await self._registry.tenant(tenant))
+        return tenant
+
     def operator(self, rpc: ServicerContext) -> Actor:
         """Return the administrator who acts, whose own tenant need not exist; raise as `actor_of` does."""
         return actor_of(rpc, self._tokens, ADMIN)

@@ -14,15 +14,24 @@ from common.rpc import server as rpc_server
 from common.rpc.health import Health
 from common.rpc.tls import Identity
 from common.tokens import TokenVerifier
-from strongroom.vault.v1 import binding_store_pb2, freezes_pb2, revocations_pb2, signer_pb2, tenants_pb2, trail_pb2
+from strongroom.vault.v1 import (
+    binding_store_pb2,
+    freezes_pb2,
+    revocations_pb2,
+    signer_pb2,
+    tenants_pb2,
+    trail_pb2,
+    webhooks_pb2,
+)
 from strongroom.vault.v1.binding_store_pb2_grpc import add_BindingStoreServicer_to_server
 from strongroom.vault.v1.freezes_pb2_grpc import add_FreezesServicer_to_server
 from strongroom.vault.v1.revocations_pb2_grpc import add_RevocationsServicer_to_server
 from strongroom.vault.v1.signer_pb2_grpc import add_SignerServicer_to_server
 from strongroom.vault.v1.tenants_pb2_grpc import add_TenantsServicer_to_server
 from strongroom.vault.v1.trail_pb2_grpc import add_TrailServicer_to_server
+from strongroom.vault.v1.webhooks_pb2_grpc import add_WebhooksServicer_to_server
 
-from vault import freezes_servicer, purposes, revocations_servicer, tenants_servicer, trail_servicer
+from vault import freezes_servicer, purposes, revocations_servicer, tenants_servicer, trail_servicer, webhooks_servicer
 from vault.actor import Admission
 from vault.audit import AuditLog
 from vault.bindings import Bindings
@@ -55,6 +64,8 @@ from vault.tenants import Tenants
 from vault.tenants_servicer import Administration
 from vault.trail_servicer import Trails
 from vault.update import Updates
+from vault.webhooks import Webhooks
+from vault.webhooks_servicer import Endpoints
 
 CANARY_S: Final = 2.0
 RECONCILE_S: Final = 300.0
@@ -120,6 +131,7 @@ class App:
         self._bulk = BulkRevocation(self._revocations, tokens)
         tenants = Tenants(own, self._directory, self._audit, clock)
         self._administration = Administration(tenants, admission)
+        self._endpoints = Endpoints(Webhooks(documents, self._audit, clock), self._directory, admission)
         self._settings = settings
 
     async def serve(self, stopping: asyncio.Event) -> None:
@@ -168,6 +180,7 @@ class App:
                 **revocations_servicer.CALLERS,
                 **tenants_servicer.CALLERS,
                 **trail_servicer.CALLERS,
+                **webhooks_servicer.CALLERS,
             },
             self._settings.trust_domain,
             [
@@ -194,6 +207,10 @@ class App:
                 (
                     tenants_pb2.DESCRIPTOR.services_by_name["Tenants"],
                     lambda server: add_TenantsServicer_to_server(self._administration, server),
+                ),
+                (
+                    webhooks_pb2.DESCRIPTOR.services_by_name["Webhooks"],
+                    lambda server: add_WebhooksServicer_to_server(self._endpoints, server),
                 ),
             ],
         )

@@ -16,7 +16,7 @@ from vault.material import Material
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-Collection = Literal["bindings", "credentials", "fp", "accounts"]
+Collection = Literal["bindings", "credentials", "fp", "accounts", "webhooks"]
 OwnCollection = Literal["counts", "days", "freezes", "heads", "holders", "revocations", "sealed", "tenants"]
 RETRY_AFTER_S: Final = 2.0
 

@@ -21,6 +21,11 @@ class VaultDirectory:
         """Return the names of a tenant's documents."""
         return listed(read(await self._http.call(RECONCILER, "LIST", MOUNT, "metadata", collection, tenant, pure=True)))
 
+    async def subscribers(self) -> list[str]:
+        """Return the ids of the tenants that have, or had, webhook endpoints."""
+        answer = read(await self._http.call(RECONCILER, "LIST", MOUNT, "metadata", "webhooks", pure=True))
+        return sorted(name.removesuffix("/") for name in (answer.data["keys"] if answer else ()))
+
     async def keys(self) -> list[tuple[str, str]]:
         """Return (tenant, binding) of every signing key."""
         names = listed(read(await self._http.call(RECONCILER, "LIST", TRANSIT, "keys", pure=True)))

@@ -35,6 +35,7 @@ SIGN_PARAMETERS: Final[dict[str, list[Any]]] = {
     "prehashed": [False],
     "key_version": [],
 }
+DESTROYED: Final = ("credentials", "webhooks")  # the collections whose old versions hold secrets
 # Every identity may ask what it may do: the service checks that before it serves.
 SELF: Final[Rules] = {"sys/capabilities-self": {"capabilities": ["update"]}}
 
@@ -44,7 +45,7 @@ def tenant(accessor: str) -> str:
     tenant_id = _whoever(accessor)
     rules: Rules = {
         f"{MOUNT}/data/{collection}/{tenant_id}/*": {"capabilities": ["create", "read", "update"]}
-        for collection in ("bindings", "credentials", "fp", "accounts")
+        for collection in ("bindings", "credentials", "fp", "accounts", "webhooks")
     }
     return _document(
         {
@@ -52,8 +53,8 @@ def tenant(accessor: str) -> str:
             **rules,
             f"{MOUNT}/metadata/bindings/{tenant_id}/": {"capabilities": ["list"]},
             f"{MOUNT}/metadata/bindings/{tenant_id}/*": {"capabilities": ["read"]},
-            f"{MOUNT}/metadata/credentials/{tenant_id}/*": {"capabilities": ["read"]},
-            f"{MOUNT}/destroy/credentials/{tenant_id}/*": {"capabilities": ["create", "update"]},
+            **{f"{MOUNT}/metadata/{part}/{tenant_id}/*": {"capabilities": ["read"]} for part in DESTROYED},
+            **{f"{MOUNT}/destroy/{part}/{tenant_id}/*": {"capabilities": ["create", "update"]} for part in DESTROYED},
             f"{TRANSIT}/keys/{tenant_id}.*": {
                 "capabilities": ["create", "read", "update", "delete"],
                 "allowed_parameters": KEY_PARAMETERS,
@@ -118,6 +119,7 @@ def reconciler() -> str:
             f"{MOUNT}/metadata/tenants/": {"capabilities": ["list"]},
             f"{MOUNT}/metadata/bindings/*": {"capabilities": ["list"]},
             f"{MOUNT}/metadata/fp/*": {"capabilities": ["list"]},
+            f"{MOUNT}/metadata/webhooks/": {"capabilities": ["list"]},
             f"{TRANSIT}/keys/": {"capabilities": ["list"]},
         }
     )

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from vault.hashicorp import policies
 from vault.hashicorp.http import Answer, VaultHttp
 from vault.hashicorp.kv import MOUNT
 from vault.hashicorp.login import RECONCILER, SERVICE, Role, signer_role, tenant_role
@@ -9,6 +10,7 @@ from vault.hashicorp.transit import AUDIT_KEY, CANARY_KEY, FINGERPRINT_KEY, TRAN
 from vault.store import unavailable
 
 Wanted = dict[str, frozenset[str]]
+KEPT: Final = ("bindings", "credentials", "fp", "accounts", "webhooks")
 NOTHING: Final[frozenset[str]] = frozenset()
 BINDING: Final = "0" * 32
 FINGERPRINT: Final = "0" * 64
@@ -67,16 +69,20 @@ def _service(tenant: str) -> Wanted:
     }
     closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{key}/config"]
     closed += [f"{TRANSIT}/{way}/{key}/sha2-256" for way in ("hmac", "sign")]
-    closed += [f"{MOUNT}/data/{part}/{tenant}/{BINDING}" for part in ("bindings", "credentials")]
+    closed += [f"{MOUNT}/data/{part}/{tenant}/{BINDING}" for part in ("bindings", "credentials", "webhooks")]
     return {**_forbidden(tenant), **own, **dict.fromkeys(closed, NOTHING)}
 
 
 def _reconciler(tenant: str) -> Wanted:
     key = f"{tenant}.{BINDING}"
     own = dict.fromkeys(
-        [f"{MOUNT}/metadata/tenants/", f"{MOUNT}/metadata/bindings/{tenant}/", f"{TRANSIT}/keys/"], frozenset(["list"])
+        [
+            *(f"{MOUNT}/metadata/{part}/" for part in ("tenants", f"bindings/{tenant}", "webhooks")),
+            f"{TRANSIT}/keys/",
+        ],
+        frozenset(["list"]),
     )
-    closed = [f"{MOUNT}/data/{part}/{tenant}/{BINDING}" for part in ("bindings", "credentials")]
+    closed = [f"{MOUNT}/data/{part}/{tenant}/{BINDING}" for part in ("bindings", "credentials", "webhooks")]
     closed += [f"{TRANSIT}/{way}/{key}/sha2-256" for way in ("hmac", "sign")]
     closed += [f"{TRANSIT}/keys/{key}/config", f"{TRANSIT}/sign/{AUDIT_KEY}", f"{MOUNT}/data/tenants/{tenant}"]
     closed += [HOLDERS, COUNTS, SEALED, DAYS, FREEZES, REVOCATIONS, HEADS]
@@ -85,9 +91,9 @@ def _reconciler(tenant: str) -> Wanted:
 
 def _tenant(tenant: str) -> Wanted:
     key, write = f"{tenant}.{BINDING}", frozenset(["create", "read", "update"])
-    own = {f"{MOUNT}/data/{part}/{tenant}/{BINDING}": write for part in ("bindings", "credentials", "fp", "accounts")}
+    own = {f"{MOUNT}/data/{part}/{tenant}/{BINDING}": write for part in KEPT}
     own[f"{MOUNT}/metadata/bindings/{tenant}/"] = frozenset(["list"])
-    own[f"{MOUNT}/metadata/credentials/{tenant}/{BINDING}"] = frozenset(["read"])
+    own |= {f"{MOUNT}/metadata/{part}/{tenant}/{BINDING}": frozenset(["read"]) for part in policies.DESTROYED}
     own[f"{TRANSIT}/keys/{key}"] = frozenset(["create", "read", "update", "delete"])
     closed = [f"{TRANSIT}/{way}/{key}/sha2-256" for way in ("hmac", "sign")]
     return {**_forbidden(tenant), **own, **_foreign(), **dict.fromkeys(closed, NOTHING)}
@@ -102,7 +108,7 @@ def _signer(tenant: str) -> Wanted:
         f"{TRANSIT}/keys/{key}/config",
         f"{MOUNT}/destroy/credentials/{tenant}/{BINDING}",
     ]
-    closed += [f"{MOUNT}/data/{part}/{tenant}/{BINDING}" for part in ("fp", "accounts")]
+    closed += [f"{MOUNT}/data/{part}/{tenant}/{BINDING}" for part in ("fp", "accounts", "webhooks")]
     return {**_forbidden(tenant), **own, **_foreign(), **dict.fromkeys(closed, NOTHING)}
 
 
@@ -112,7 +118,7 @@ def _foreign() -> Wanted:
     closed = [f"{TRANSIT}/keys", f"{TRANSIT}/keys/{foreign}", f"{TRANSIT}/sign/{AUDIT_KEY}"]
     closed += [f"{MOUNT}/data/tenants/{SOMEBODY}", HOLDERS, COUNTS, SEALED, DAYS, FREEZES, REVOCATIONS, HEADS]
     closed += [f"{TRANSIT}/{way}/{foreign}/sha2-256" for way in ("hmac", "sign")]
-    closed += [f"{MOUNT}/data/{part}/{STRANGER}/{BINDING}" for part in ("bindings", "credentials")]
+    closed += [f"{MOUNT}/data/{part}/{STRANGER}/{BINDING}" for part in ("bindings", "credentials", "webhooks")]
     return dict.fromkeys(closed, NOTHING)
 
 
