@@ -15,6 +15,7 @@ CLIENTS = "tests/clients/"
 LONGEST = (
     "tests/clients/test_ccxt.py",
     "services/vault/tests/test_random_histories.py",
+    "tests/console/test_journeys.py",
     "services/vault/tests/test_provision.py",
     "services/vault/tests/test_step_kill_rotation.py",
     "tests/integration/test_scenarios.py",
@@ -28,6 +29,8 @@ LONGEST = (
     "tests/integration/test_verdicts.py",
     "tests/integration/test_durability.py",
     "tests/integration/test_spellings.py",
+    "services/gateway/tests/test_console_list.py",
+    "tests/console/test_freezes.py",
     "tests/integration/test_mixed_load.py",
     "tests/integration/test_floods.py",
     "tests/integration/test_sealed_bind.py",

@@ -21,7 +21,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.integration)
-            item.add_marker(pytest.mark.timeout(300))
 
 
 # Ended with each file, because nothing asynchronous may run beside it in this process.
