@@ -25,7 +25,6 @@ LONGEST = (
     "tests/integration/test_redis_lost.py",
     "services/vault/tests/test_step_kill.py",
     "services/vault/tests/test_store_contract.py",
-    "tests/console/test_journeys.py",
     "tests/integration/test_verdicts.py",
     "tests/integration/test_durability.py",
     "tests/integration/test_spellings.py",
