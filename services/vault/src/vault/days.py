@@ -84,7 +84,6 @@ class Days:
             try:
                 fitting = await self._together(tenant, group)
             except Exception as error:  # noqa: BLE001  whoever waits gets it
-                self._known.pop(tenant, None)
                 outcomes: list[bool | Exception] = [error] * len(group)
             else:
                 outcomes = [one in fitting for one in group]
