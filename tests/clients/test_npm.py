@@ -82,10 +82,26 @@ def test_a_classic_account_trades_futures(start: Start) -> None:
     limit = {**SWAP, "side": "buy", "orderType": "limit", "force": "gtc", "price": "50000", "size": "0.01"}
     placed = client("futuresSubmitOrder", limit)
     product = {"symbol": "BTCUSDT", "productType": "USDT-FUTURES"}
-    client("futuresCancelOrder", {**product, "orderId": placed["orderId"]})
+    changed = {"newPrice": "49000", "newSize": "0.02", "newClientOid": "second"}
+    amended = client("futuresModifyOrder", {**product, "orderId": placed["orderId"], **changed})
+    (row,) = client("getFuturesOpenOrders", {"productType": "USDT-FUTURES"})["entrustedList"]
+    assert (row["orderId"], row["clientOid"], float(row["price"])) == (amended["orderId"], "second", 49000)
+    client("futuresCancelOrder", {**product, "orderId": amended["orderId"]})
+    rows = [{name: limit[name] for name in ("side", "orderType", "force", "price", "size")} for _ in range(2)]
+    batch = client("futuresBatchSubmitOrders", {**SWAP, "orderList": rows})
+    ids = [{"orderId": one["orderId"]} for one in batch["successList"]]
+    ended = client("futuresBatchCancelOrders", {**SWAP, "orderIdList": ids})
+    assert (len(ids), len(ended["successList"])) == (2, 2)
     client("futuresSubmitOrder", {**SWAP, "side": "buy", "orderType": "market", "size": "0.01"})
     (position,) = client("getFuturesPositions", {"productType": "USDT-FUTURES", "marginCoin": "USDT"})
     assert (position["symbol"], position["holdSide"], float(position["total"])) == ("BTCUSDT", "long", 0.01)
+    protects = {**product, "marginCoin": "USDT", "planType": "pos_loss", "triggerPrice": "60000", "holdSide": "long"}
+    stop = client("futuresSubmitTPSLOrder", {**protects, "triggerType": "mark_price"})
+    waiting = {"productType": "USDT-FUTURES", "planType": "profit_loss"}
+    (plan,) = client("getFuturesPlanOrders", waiting)["entrustedList"]
+    assert (plan["orderId"], plan["planType"]) == (stop["orderId"], "pos_loss")
+    client("futuresCancelPlanOrder", {**product, "orderIdList": [{"orderId": stop["orderId"]}]})
+    assert client("getFuturesPlanOrders", waiting)["entrustedList"] is None
 
 
 @pytest.mark.parametrize(("category", "size"), [("SPOT", "0.001"), ("USDT-FUTURES", "0.01")])
