@@ -131,7 +131,7 @@ class Cluster:
         """The root token."""
         return self.nodes[0].root_token
 
-    def leader(self, seconds: float = 30) -> Node:
+    def leader(self, seconds: float = 180) -> Node:
         """Return the one node that is active, once there is one."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -141,7 +141,7 @@ class Cluster:
             time.sleep(0.05)
         raise LaunchError("no single node became active")
 
-    def whole(self, seconds: float = 60) -> None:
+    def whole(self, seconds: float = 180) -> None:
         """Wait until all three vote and have applied what the leader has: only then a death can be survived."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
