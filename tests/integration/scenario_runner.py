@@ -175,11 +175,12 @@ class Runner:
         }
         headers = {"Prefer": f"wait={WAIT_S}", "Idempotency-Key": secrets.token_hex(8)}
         deadline = time.monotonic() + PATIENCE_S
-        while True:
-            answer = self._tenants[tenant].post("/v1/bindings", json=body, headers=headers)
-            if answer.status_code != 503 or time.monotonic() > deadline:
-                return answer
-            time.sleep(float(answer.headers.get("Retry-After", 1)))
+        while True:  # under one key: a connection that was closed meanwhile, and a 503, say nothing of the scenario
+            with contextlib.suppress(httpx.RemoteProtocolError):
+                answer = self._tenants[tenant].post("/v1/bindings", json=body, headers=headers)
+                if answer.status_code != 503 or time.monotonic() > deadline:
+                    return answer
+            time.sleep(1)
 
     def _listen(self, client: httpx.Client) -> None:
         with (

@@ -161,6 +161,6 @@ CALLS: Final[Table] = {
     ("POST", b"/api/v2/mix/account/set-margin"): Private(5, HOLDING_WRITE, classic_margin),
     ("GET", b"/api/v3/position/history-position"): Private(20, TRADE_READ, unified_history),
     ("POST", b"/api/v3/account/set-margin"): Private(10, MANAGE_WRITE, unified_margin),
-    ("GET", b"/api/v2/user/virtual-subaccount-list"): Private(10, ANY_READ, classic_subs),
+    ("GET", b"/api/v2/user/virtual-subaccount-list"): Private(1, ANY_READ, classic_subs),
     ("GET", b"/api/v3/user/sub-list"): Private(10, MANAGE_READ, unified_subs),
 }
