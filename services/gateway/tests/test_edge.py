@@ -5,6 +5,7 @@ import importlib.util
 import resource
 import socket
 import time
+from http.client import HTTPConnection
 
 import httpx
 import pytest
@@ -149,6 +150,16 @@ def test_a_body_that_is_too_large_is_refused_and_the_connection_goes_on(client, 
     answer = client.post("/v1/bindings", content=b"x" * size, headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
     assert client.post("/v1/bindings", json=body).status_code == 202
+
+
+def test_an_idle_connection_is_kept_longer_than_clients_keep_theirs(served):
+    connection = HTTPConnection("127.0.0.1", served.port, timeout=20)
+    for pause in (6, 0):  # httpx gives an idle connection up after 5 seconds
+        connection.request("GET", "/v1/bindings")
+        answer = connection.getresponse()
+        assert (answer.status, answer.read() != b"") == (401, True)
+        time.sleep(pause)
+    connection.close()
 
 
 def test_a_body_without_a_length_is_counted(client, body):

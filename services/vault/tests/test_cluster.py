@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from common.errors import Unavailable
 from vault.actor import Actor
 from vault.hashicorp import http as hot
 from vault.hashicorp.login import Connection
@@ -36,6 +37,17 @@ def whole(nodes: Cluster, server: Any) -> Iterator[Cluster]:
     restore(nodes)
 
 
+async def acknowledged(parts: Any, actor: Actor, binding: str) -> None:
+    """Revoke until it is acknowledged: what is refused as unavailable promises nothing."""
+    while True:
+        try:
+            await parts.bindings.revoke(actor, binding)
+        except Unavailable:
+            await asyncio.sleep(0.1)
+        else:
+            return
+
+
 async def revocations(
     clients: list[Any], actor: Actor, wanted: Wanted, revokes: int, signs: int, history: History
 ) -> None:
@@ -55,7 +67,7 @@ async def revocations(
 
         async def revoke() -> None:
             with history.op("revoke", tenant, binding) as op:
-                await clients[number % len(clients)].bindings.revoke(actor, binding)
+                await acknowledged(clients[number % len(clients)], actor, binding)
                 op.outcome = "ok"
             told.set()
 

@@ -15,6 +15,9 @@ HEAD_S: Final = 10.0
 DRAIN_S: Final = 60.0  # for the rest of a body that was refused: long enough for an honest client to notice
 HEAD_BYTES: Final = 32_768
 RETRY_S: Final = 2
+# Longer than clients (httpx: 5 s) and load balancers (60 s) keep an idle connection: they close it, and know that they
+# did; one that is closed here may have a request under way.
+IDLE_S: Final = 75
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -115,6 +118,7 @@ def options(connections: int) -> dict[str, Any]:
     """Return the uvicorn options that belong to this protocol; fewer than `connections` are served at once."""
     return {
         "limit_concurrency": connections,
+        "timeout_keep_alive": IDLE_S,
         "http": HttpProtocol,
         "ws": "none",
         "loop": "none",
