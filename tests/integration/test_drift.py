@@ -117,7 +117,7 @@ def folded(before: dict[str, Any], events: list[dict[str, Any]]) -> dict[str, An
 def test_a_change_at_the_exchange_is_one_event_with_everything_before_and_after(what: str, driver: Driver) -> None:
     like, change, fields = CHANGES[what]
     credential = driver.account(like)
-    before = driver.bind(credential).json()
+    before = driver.settled(driver.bind(credential).json()["id"])
     assert before["status"] == "connected", before
     with followed(driver, before["id"]) as follower:
         driver.change(credential, **change)

@@ -76,7 +76,7 @@ def test_a_request_that_can_be_read_in_two_ways_is_refused_once(served, headers)
         "/metrics",
         "/livez",
         "/readyz",
-        "/v1/webhooks",
+        "/v1/webhooks/",
         f"/v1/bindings/{ID}/proxy",
         "/v1/exchanges/okx",
         "/v1/bindings/" + ID + "/credentials",

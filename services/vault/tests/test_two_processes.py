@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cli import pki
 from cli.tokens import TokenIssuer
-from common.errors import BindingRevoked, NotFound, PermissionDenied, PolicyRefused
+from common.errors import BindingRevoked, NotFound, PermissionDenied, PolicyRefused, Unavailable
 from common.rpc.client import call, channel
 from common.rpc.tls import Identity
 from strongroom.types.v1.binding_pb2 import ENVIRONMENT_LIVE, SCOPE_SPOT, STATUS_CONNECTED, Verdict
@@ -99,13 +99,23 @@ def of_tenant(tenant: str) -> freezes.CreateFreezeRequest:
     return freezes.CreateFreezeRequest(idempotency_key=secrets.token_hex(8), target=target, reason="an incident")
 
 
+async def bound_at(reach: Reach, request: Any, token: str) -> Any:
+    """Bind, and ask again under the same key where that cannot be done yet: a process may only just have started."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            try:
+                return (await call(reach.store.Bind, request, timeout_s=DEADLINE_S, authorization=token)).binding
+            except Unavailable:
+                await asyncio.sleep(0.2)
+
+
 async def test_a_freeze_made_at_one_process_stops_the_other_and_ends_with_its_lifting(
     pair: Pair, reach: list[Reach], tenant: str, request_of: Any
 ) -> None:
     here, there = reach
     token, admin = pair.bearer(tenant), pair.bearer("o" * 26, "admin")
     request = request_of()
-    bound = (await call(here.store.Bind, request, timeout_s=DEADLINE_S, authorization=token)).binding
+    bound = await bound_at(here, request, token)
     wanted = SignRequest(binding_id=bound.id, tenant_id=tenant, requests=[INFO])
     signed = 0
 
