@@ -11,6 +11,7 @@ from typing import Self
 
 CTRL_C = "\x03"
 PATIENCE_S = 60.0
+AGAIN_S = 10.0
 
 
 class Terminal:
@@ -46,14 +47,28 @@ class Terminal:
         self._from = self.shown.index(text, self._from) + len(text)
 
     def type(self, text: str) -> None:
-        """Type as a person does; CTRL_C is the key, not the signal."""
+        """Type as a person does."""
         os.write(self._terminal, text.encode())
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C, and again where nothing happens, as a person does; return the command's exit status.
+
+        Python misses the signal that comes just before it begins to read a line.
+        """
+        return self._ended(CTRL_C)
 
     def end(self) -> int:
         """Wait for the command's end and return its exit status."""
-        deadline = time.monotonic() + PATIENCE_S
+        return self._ended("")
+
+    def _ended(self, pressing: str) -> int:
+        deadline, pressed = time.monotonic() + PATIENCE_S, float("-inf")
         while self._read():
-            assert time.monotonic() < deadline, self.shown
+            now = time.monotonic()
+            assert now < deadline, self.shown
+            if pressing and now > pressed + AGAIN_S:
+                self.type(pressing)
+                pressed = now
         self._status = os.waitstatus_to_exitcode(os.waitpid(self._child, 0)[1])
         return self._status
 

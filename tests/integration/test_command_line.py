@@ -13,7 +13,7 @@ import pytest
 from cli.processes import clean_environment, free_port
 
 from tests.integration.conftest import Driver, eventually
-from tests.integration.terminal import CTRL_C, Terminal
+from tests.integration.terminal import Terminal
 
 COMMAND = [sys.executable, "-m", "cli"]
 ORDER = {"category": "SPOT", "symbol": "BTCUSDT", "side": "buy", "orderType": "limit", "price": "20000", "qty": "0.001"}
@@ -125,11 +125,12 @@ def test_a_revocation_is_asked_for_at_a_terminal_and_needs_yes_elsewhere(
     name = bound(driver)
     nobody = strongroom("revoke", name)
     assert (nobody.returncode, "say --yes" in nobody.stderr) == (2, True)
-    for answer, status in (("n\n", 1), (CTRL_C, 130)):
+    for answer, status in (("n\n", 1), ("", 130)):
         with at_terminal("revoke", name) as terminal:
             terminal.expect("for ever?")
             terminal.type(answer)
-            assert terminal.end() == status, terminal.shown
+            ended = terminal.end() if answer else terminal.interrupt()
+            assert ended == status, terminal.shown
         assert lines(strongroom("show", name, "--json"))[0]["status"] == "connected"
     with at_terminal("revoke", name) as terminal:
         terminal.expect("for ever?")
@@ -271,8 +272,7 @@ def test_watching_resumes_after_a_cut_and_ctrl_c_says_where_to_go_on(
         third = bound(driver)
         terminal.expect(f"{third}  pending")
         terminal.expect(f"{third}  connected")
-        terminal.type(CTRL_C)
-        assert terminal.end() == 130
+        assert terminal.interrupt() == 130
     assert "strongroom: stopped" in terminal.shown
     assert "Traceback" not in terminal.shown
     assert terminal.shown.count(f"{third}  connected") == 1
@@ -346,8 +346,7 @@ def test_ctrl_c_while_it_waits_ends_at_once_and_leaves_the_terminal_as_it_was(
     driver.child("worker").stop()  # so that there is something to wait for; it is started again for the next test
     with at_terminal(words[0], *name, *words[1:]) as terminal:
         terminal.expect("Waiting")
-        terminal.type(CTRL_C)
-        assert terminal.end() == 130, terminal.shown
+        assert terminal.interrupt() == 130, terminal.shown
     assert "strongroom: stopped" in terminal.shown
     assert "Traceback" not in terminal.shown
     assert terminal.shown.rfind("\x1b[?25h") > terminal.shown.rfind("\x1b[?25l") >= 0, "the cursor stays hidden"
