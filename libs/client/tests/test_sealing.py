@@ -1,8 +1,11 @@
 """What the client library seals is what a real server's Transit engine opens, and signs with."""
 
 import base64
+import json
 import secrets
 from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
 
 import httpx
 import pytest
@@ -17,8 +20,10 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from strongroom_client import UnusableCredentialError
+from strongroom_client import Credential, Unavailable, UnusableCredentialError
+from strongroom_client.calls import seal
 from strongroom_client.credential import SealingKey, hmac_secret, rsa_secret
+from strongroom_client.flow import Pause, Send
 
 SECRET = "5f4dcc3b5aa765d61d8327deb882cf99aabbccddeeff00112233445566778899"
 MESSAGE = "1659927638003GET/api/v2/spot/account/info"
@@ -97,3 +102,30 @@ def test_only_an_rsa_key_of_4096_bits_is_a_wrapping_key() -> None:
     for pem in ("", "nothing", small.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()):
         with pytest.raises(UnusableCredentialError, match="wrapping key"):
             SealingKey(pem)
+
+
+@pytest.mark.parametrize("missing", [2, 99])
+def test_a_wrapping_key_that_the_gateway_cannot_tell_at_the_moment_is_asked_for_again(
+    transit: httpx.Client, missing: int
+) -> None:
+    pem = transit.get("transit/wrapping_key").json()["data"]["public_key"]
+    asked, sealed, flow = 0, "", seal(Credential("bg_" + "0" * 32, SECRET, "passphrase"))
+    step: Any = next(flow)
+    try:
+        while True:
+            assert isinstance(step, Send | Pause)
+            asked += isinstance(step, Send)
+            key = None if asked <= missing else pem
+            step = flow.send(told(key) if isinstance(step, Send) else None)
+    except StopIteration as end:
+        sealed = end.value.wrapping_key_fingerprint
+    except Unavailable:
+        pass
+    assert (asked, sealed) == ((3, SealingKey(pem).fingerprint) if missing == 2 else (4, ""))
+
+
+def told(public_key: str | None) -> httpx.Response:
+    """Return the gateway's guide with this wrapping key."""
+    key = {"public_key": public_key, "fingerprint": "", "algorithm": "", "parameters": {}, "steps": []}
+    written = json.loads((files("gateway") / "data" / "bitget.json").read_bytes())
+    return httpx.Response(200, json={**written, "egress_addresses": [], "wrapping_key": key if public_key else None})

@@ -11,14 +11,17 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from random import SystemRandom
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from cli.files import private_folder
 
 SHIM = Path(__file__).with_name("child.py")
 POLL = 0.02
 START_S = 120.0  # patience alone, for a machine that is busy: a program that ends is noticed at once
+SERVERS_PORTS: Final = range(10_240, 32_768)  # the systems we run on give higher ones to connections
+_random: Final = SystemRandom()
 
 
 class LaunchError(Exception):
@@ -26,23 +29,26 @@ class LaunchError(Exception):
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nothing listens on, and that the system gives to nobody for a minute.
+    """Return a TCP port of 127.0.0.1 that nothing listens on, and that the next who asks is not told for a minute.
 
-    A connection that we closed first stays in TIME_WAIT: the system then chooses the port for nobody, and a server that
-    asks for it by its number (with SO_REUSEADDR, as servers do) gets it.
+    It is none of those that the system gives to connections: the place of a server that is being started again stays
+    its own. A connection that we closed first stays in TIME_WAIT: another search then passes the port by, and a server
+    that asks for it by its number (with SO_REUSEADDR, as servers do) gets it.
     """
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
-        with socket.create_connection(("127.0.0.1", port)) as ahead:
+    for port in _random.sample(SERVERS_PORTS, 200):
+        if not port_is_free(port, reuse=False):
+            continue
+        with socket.create_server(("127.0.0.1", port)) as probe, socket.create_connection(("127.0.0.1", port)) as ahead:
             probe.accept()[0].close()
             ahead.recv(1)
-    return port
+        return port
+    raise LaunchError("no free TCP port was found on 127.0.0.1: stop what is not needed there")
 
 
-def port_is_free(port: int) -> bool:
-    """Tell whether a server could listen on 127.0.0.1:`port` now."""
+def port_is_free(port: int, *, reuse: bool = True) -> bool:
+    """Tell whether a server could listen on 127.0.0.1:`port` now; one that does not `reuse` wants it to be at rest."""
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from strongroom_client.credential import Credential, SealedCredential, SealingKey
 from strongroom_client.errors import Unavailable, UnusableCredentialError
-from strongroom_client.flow import Flow, Items, Send, called, pages, resource
+from strongroom_client.flow import ATTEMPTS, Flow, Items, Pause, Send, backoff, called, pages, resource
 from strongroom_client.resources import AuditEntry, Balances, Binding, ExchangeGuide
 
 Scope = Literal["spot", "futures"]
@@ -62,6 +62,10 @@ def rotate(
 def seal(credential: Credential, *, fingerprint: str | None = None) -> Flow[SealedCredential]:
     """Return a credential sealed for one bind, to the wrapping key that the gateway tells."""
     wrapping = (yield from guide()).wrapping_key
+    for attempt in range(ATTEMPTS - 1):
+        if wrapping is None:
+            yield Pause(backoff(attempt))
+            wrapping = (yield from guide()).wrapping_key
     if wrapping is None:
         raise Unavailable("unavailable", "The gateway tells no wrapping key at the moment: try again.")
     key = SealingKey(wrapping.public_key)

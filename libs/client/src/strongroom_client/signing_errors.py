@@ -55,4 +55,6 @@ def _bare(status: str, *, sent: bool) -> errors.ApiError:
         )
     if status == "DEADLINE_EXCEEDED":
         return errors.Unavailable(errors.UNREACHABLE, "The signing service did not answer in time.")
+    if status == "INTERNAL":  # the service's own has details: grpc.aio lost the status of what ended while it wrote
+        return errors.Unavailable(errors.UNREACHABLE, "The call ended while it was being sent: make it again.")
     return _made(status, errors.UNREACHABLE if status == "UNAVAILABLE" else "", "The call failed.", retry_after=None)
