@@ -175,6 +175,13 @@ def test_our_refusal_and_the_exchanges_are_told_apart(driver: Driver, strongroom
         (["freeze", "create", "tenant", "--reason", "x"], 2, "tenant is named by --tenant"),
         (["freeze", "create", "everything", "--reason", "x", "--tenant", "x"], 2, "by none of the options"),
         (["tenants", "change", "x"], 2, "name what to change"),
+        (["webhooks", "add", "https://127.0.0.1/"], 1, "url"),
+        (["webhooks", "change", "x"], 2, "name what to change"),
+        (["webhooks", "change", "x", "--status", "limited", "--every-status"], 2, "not both"),
+        (["webhooks", "replay", "x", "--after", "x", "--dead-letters"], 2, "not both"),
+        (["webhooks", "attempts", "x"], 1, "not_found"),
+        (["revocations", "start", "--tenant", "x"], 2, "Missing option"),
+        (["revocations", "show", "x"], 1, "not_found"),
         (["execute", "x", "GET", "/api/v2/x?a=1&a=2"], 2, "a name comes twice"),
         (["execute", "x", "POST", "/api/v2/x", '{"a": 1, "a": 2}'], 2, "has a name twice"),
         (["audit", "list", "--from", "yesterday"], 1, "is no time"),
@@ -231,6 +238,54 @@ def test_an_operator_freezes_sees_and_lifts(driver: Driver, strongroom: Any) -> 
     assert [one["reason"] for one in lines(strongroom("freeze", "list", "--json")) if one["id"] == freeze] == ["stolen"]
     assert strongroom("freeze", "lift", freeze, "--reason", "found").returncode == 0
     eventually(lambda: strongroom("execute", name, "GET", ASSETS).returncode == 0)
+
+
+def test_an_operator_counts_and_ends_many(driver: Driver, strongroom: Any) -> None:
+    subject, tenant = secrets.token_hex(6), driver.facts["tenants"][0]["id"]
+    names = {bound(driver, subject=subject) for _ in range(2)}
+    words = ("revocations", "start", "--tenant", tenant, "--subject", subject, "--reason", "stolen")
+    (counted,) = lines(strongroom(*words, "--wait", "--json"))
+    assert (counted["matched"], counted["revoked"], set(counted["binding_ids"])) == (2, 0, names)
+    refused = strongroom(*words, "--revoke")
+    assert (refused.returncode, "say --yes" in refused.stderr) == (2, True)
+    done = strongroom(*words, "--revoke", "--yes", "--wait")
+    assert (done.returncode, done.stdout.split()[1:6]) == (0, ["done", "fit", "2", "ended", "2"]), done.stderr
+    shown = strongroom("revocations", "show", done.stdout.split()[0], "--json")
+    assert (lines(shown)[0]["state"], lines(shown)[0]["revoked"]) == ("done", 2)
+    assert {lines(strongroom("show", name, "--json"))[0]["status"] for name in names} == {"revoked"}
+
+
+def test_a_tenant_has_events_delivered_changes_where_and_has_them_sent_again(
+    driver: Driver, strongroom: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "secret"
+    (made,) = lines(strongroom("webhooks", "add", "https://hooks.example.com/a", "--secret-file", str(file), "--json"))
+    assert file.read_text().startswith("whsec_")
+    assert file.stat().st_mode & 0o077 == 0
+    name = made["id"]
+    assert f"{name}  on     all" in strongroom("webhooks", "list").stdout
+    change = ("webhooks", "change", name)
+    moved = strongroom(
+        *change, "--address", "https://hooks.example.com/b", "--status", "limited", "--status", "revoked"
+    )
+    assert "events limited revoked" in " ".join(moved.stdout.split())
+    assert strongroom("webhooks", "pause", name).stdout.startswith(f"{name}  https://hooks.example.com/b (paused)")
+    assert lines(strongroom("webhooks", "resume", name, "--json"))[0]["paused"] is False
+    assert lines(strongroom(*change, "--every-status", "--json"))[0]["statuses"] == []
+    fresh = strongroom("webhooks", "secret", name)
+    assert "whsec_" in fresh.stdout
+    assert file.read_text() not in fresh.stdout
+    before = len(lines(strongroom("webhooks", "list", "--json")))
+    bound(driver)
+    assert int(strongroom("webhooks", "replay", name).stdout) >= 1
+    assert strongroom("webhooks", "replay", name, "--dead-letters").stdout == "0\n"
+    gone = strongroom("webhooks", "replay", name, "--after", "0123abcd-1-0")
+    assert (gone.returncode, "after" in gone.stderr) == (1, True), gone.stderr
+    for words in (("attempts", name), ("dead-letters", name)):
+        assert strongroom("webhooks", *words).returncode == 0
+    assert strongroom("webhooks", "remove", name, "--yes").returncode == 0
+    assert strongroom("webhooks", "remove", name, "--yes").returncode == 1
+    assert len(lines(strongroom("webhooks", "list", "--json"))) == before - 1
 
 
 def test_an_operator_makes_changes_and_disables_a_tenant(strongroom: Any, tmp_path: Path) -> None:

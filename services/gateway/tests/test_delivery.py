@@ -3,6 +3,7 @@
 import json
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from cli.valkey import Valkey
@@ -222,6 +223,50 @@ async def test_after_three_days_a_message_is_a_dead_letter_and_a_replay_brings_i
     assert [revision for _, revision in site.taken()] == [0, 1, 2, 3]
     assert await site.state().letters() == []
     assert await site.state().replay(round(site.clock.unix() * 1000)) == 0
+
+
+async def test_a_replay_delivers_again_what_came_after_an_event_in_order_and_in_place_of_what_waits(site: Site) -> None:
+    first, *_ = [await site.publish("a" * 32, revision=number) for number in range(3)]
+    await site.publish("b" * 32)
+    await site.turn()
+    site.receiver.status = 500
+    await site.publish("a" * 32, revision=3)
+    await site.turn()
+    site.receiver.got.clear()
+    site.receiver.status = 200
+    cursor, count = await site.deliveries._source.since(site.target, first, 0)
+    assert count == 4
+    await site.state().rewind(cursor)
+    await site.turn()
+    assert [revision for binding, revision in site.taken() if binding == "a" * 32] == [1, 2, 3]
+    assert len(site.receiver.got) == 4
+    await site.turn(HOUR)
+    assert len(site.receiver.got) == 4
+
+
+async def test_a_replay_leaves_what_waits_from_before_it_where_it_was(site: Site) -> None:
+    site.receiver.status = 500
+    ids = [await site.publish("a" * 32, revision=number) for number in range(4)]
+    await site.turn()
+    await site.state().rewind(ids[1])
+    site.receiver.status = 200
+    site.receiver.got.clear()
+    await site.turn(10)
+    assert [revision for _, revision in site.taken()] == [0, 1, 2, 3]
+
+
+async def test_a_paused_endpoint_gets_nothing_until_it_goes_on_and_then_everything_in_order(site: Site) -> None:
+    await site.publish("a" * 32, revision=0)
+    await site.turn()
+    going = site.vault.endpoints[site.tenant]
+    site.vault.endpoints[site.tenant] = [replace(one, paused=True) for one in going]
+    for number in range(1, 4):
+        await site.publish("a" * 32, revision=number)
+        await site.turn(HOUR)
+    assert [revision for _, revision in site.taken()] == [0]
+    site.vault.endpoints[site.tenant] = going
+    await site.turn()
+    assert [revision for _, revision in site.taken()] == [0, 1, 2, 3]
 
 
 async def test_an_endpoint_gets_the_statuses_it_asked_for_and_nothing_from_before_it_was_made(site: Site) -> None:

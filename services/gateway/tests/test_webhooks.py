@@ -7,14 +7,19 @@ from typing import Any
 import httpx
 import pytest
 from common import errors
+from common.clock import timestamp
 from gateway import webhook_schemas as schemas
 from gateway.delivery_state import Attempt, DeliveryState, Item
 from redis.asyncio import Redis
+from strongroom.types.v1 import binding_pb2 as pb
+from strongroom.verifier.v1.verification_service_pb2 import Event
 
 from services.gateway.tests.test_destination import SPELLINGS
 
 WEBHOOKS = "/v1/webhooks"
 URL = "https://hooks.example.com/strongroom"
+MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
+NOW = timestamp(1_795_866_000)
 
 
 @pytest.fixture
@@ -74,27 +79,61 @@ def test_a_wrong_webhook_is_refused_by_field(client, body, field):
     assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, field)
 
 
+def test_what_is_given_of_a_webhook_is_changed_and_the_rest_stays(client, webhook):
+    one = f"{WEBHOOKS}/{webhook['id']}"
+    assert client.patch(one, json={"paused": True}).json() == {**webhook, "paused": True}
+    wanted = {"url": f"{URL}/other", "description": "theirs", "statuses": ["limited"], "paused": False}
+    assert client.patch(one, json=wanted).json() == {**webhook, **wanted}
+    assert client.patch(one, json={}).json() == {**webhook, **wanted}
+    emptied = client.patch(one, json={"statuses": [], "description": ""}, headers=MERGE_PATCH)
+    assert emptied.json() == {**webhook, "url": f"{URL}/other", "description": "", "statuses": []}
+    assert client.get(WEBHOOKS).json() == {"items": [emptied.json()]}
+    assert schemas.Webhook.model_validate(emptied.json(), strict=True).model_dump() == emptied.json()
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"url": "https://127.0.0.1/"}, "url"),
+        ({"url": ""}, "url"),
+        ({"url": None}, "url"),
+        ({"description": "two\nlines"}, "description"),
+        ({"statuses": ["lost"]}, "statuses.0"),
+        ({"paused": "yes"}, "paused"),
+        ({"secret": "mine"}, ""),
+    ],
+    ids=str,
+)
+def test_a_wrong_change_is_refused_by_field_and_changes_nothing(client, webhook, body, field):
+    refused = client.patch(f"{WEBHOOKS}/{webhook['id']}", json=body)
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, field)
+    assert client.get(WEBHOOKS).json() == {"items": [webhook]}
+
+
 def test_reading_and_writing_need_their_scopes(served, issuer, tenant, webhook):
     one = f"{WEBHOOKS}/{webhook['id']}"
     writes = [("POST", WEBHOOKS), ("DELETE", one), ("POST", f"{one}/secret"), ("POST", f"{one}/dead-letters/replay")]
+    writes += [("PATCH", one), ("POST", f"{one}/replay")]
     reads = [("GET", WEBHOOKS), ("GET", f"{one}/attempts"), ("GET", f"{one}/dead-letters")]
     for scope, closed in (("bindings:read", writes), ("bindings:write", reads)):
         headers = {"Authorization": f"Bearer {issuer.issue(tenant, [scope])}"}
         with httpx.Client(base_url=served.url, headers=headers) as limited:
             for method, path in closed:
-                refused = limited.request(
-                    method, path, json={"url": URL} if path == WEBHOOKS and method == "POST" else None
-                )
+                body = {"url": URL} if (method, path) == ("POST", WEBHOOKS) else {}
+                refused = limited.request(method, path, json=body if method in ("POST", "PATCH") else None)
                 assert (refused.status_code, refused.json()["code"]) == (403, "insufficient_scope"), path
 
 
 def test_a_foreign_webhook_answers_as_one_that_does_not_exist(served, issuer, webhook):
     stranger = {"Authorization": f"Bearer {issuer.issue('9' * 26, ['bindings:read', 'bindings:write'])}"}
-    paths = ["", "/secret", "/attempts", "/dead-letters", "/dead-letters/replay"]
-    methods = ["DELETE", "POST", "GET", "GET", "POST"]
+    paths = ["", "", "/secret", "/attempts", "/dead-letters", "/dead-letters/replay", "/replay"]
+    methods = ["DELETE", "PATCH", "POST", "GET", "GET", "POST", "POST"]
     with httpx.Client(base_url=served.url, headers=stranger) as other:
         for method, path in zip(methods, paths, strict=True):
-            answers = [other.request(method, f"{WEBHOOKS}/{name}{path}") for name in (webhook["id"], "0" * 32)]
+            body = {} if path == "/replay" or method == "PATCH" else None
+            answers = [
+                other.request(method, f"{WEBHOOKS}/{name}{path}", json=body) for name in (webhook["id"], "0" * 32)
+            ]
             assert [answer.status_code for answer in answers] == [404, 404]
             bodies = [{**answer.json(), "request_id": ""} for answer in answers]
             assert bodies[0] == bodies[1]
@@ -127,6 +166,29 @@ def test_the_log_and_the_dead_letters_are_shown_and_can_be_replayed(client, tena
     assert (due.id, due.body, due.tries) == ("an-event", item.body, 0)
     background.run(state.remove())
     background.run(redis.aclose())
+
+
+def test_events_can_be_replayed_after_one_of_them_and_what_is_gone_is_said(client, tenant, webhook, background, valkey):
+    one = f"{WEBHOOKS}/{webhook['id']}/replay"
+    assert client.post(one, json={}).json() == {"replayed": 0}
+
+    async def fill() -> list[str]:
+        async with Redis.from_url(valkey.address, password=valkey.password_file.read_text()) as redis:
+            await redis.set(f"sr:{{{tenant}}}:epoch", "0123abcd")
+            ids = []
+            for revision in range(3):
+                event = Event(binding_id="a" * 32, status=pb.STATUS_CONNECTED, revision=revision, occurred_at=NOW)
+                fields = {"epoch": "0123abcd", "event": event.SerializeToString()}
+                ids.append(f"0123abcd-{(await redis.xadd(f'sr:{{{tenant}}}:events', fields)).decode()}")
+            return ids
+
+    ids = background.run(fill())
+    assert client.post(one, json={}).json() == {"replayed": 3}
+    assert client.post(one, json={"after": ids[0]}).json() == {"replayed": 2}
+    assert client.post(one, json={"after": ids[2]}).json() == {"replayed": 0}
+    for after in ("0123abcd-1-0", "ffffffff-1-0", f"0123abcd-{9 * 10**15}-0", "the last", "0123abcd-1"):
+        refused = client.post(one, json={"after": after})
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "after")
 
 
 def test_without_the_vault_service_it_is_unavailable(client, world, tenant):

@@ -291,6 +291,16 @@ class WebhooksService(webhooks_grpc.WebhooksServicer):
     async def ListEndpoints(self, request: Any, rpc: Any) -> Any:
         return webhooks.ListEndpointsResponse(endpoints=self.world.endpoints[self.world.enter(rpc, "webhook")])
 
+    async def UpdateEndpoint(self, request: Any, rpc: Any) -> Any:
+        found = self._one(self.world.enter(rpc, "webhook"), request.endpoint_id)
+        for name in ("url", "description", "paused"):
+            if request.HasField(name):
+                setattr(found, name, getattr(request, name))
+        if request.HasField("statuses"):
+            del found.statuses[:]
+            found.statuses.extend(request.statuses.statuses)
+        return webhooks.UpdateEndpointResponse(endpoint=found)
+
     async def RemoveEndpoint(self, request: Any, rpc: Any) -> Any:
         tenant = self.world.enter(rpc, "webhook")
         self.world.endpoints[tenant].remove(self._one(tenant, request.endpoint_id))

@@ -8,7 +8,7 @@ import pytest
 from common.errors import IdempotencyMismatch, InvalidArgument, NotFound
 from standardwebhooks.webhooks import Webhook
 from strongroom.types.v1.binding_pb2 import STATUS_CONNECTED, STATUS_DISCONNECTED
-from strongroom.vault.v1.webhooks_pb2 import CreateEndpointRequest
+from strongroom.vault.v1.webhooks_pb2 import CreateEndpointRequest, StatusFilter, UpdateEndpointRequest
 from vault.actor import Actor
 from vault.webhooks import MOST, OVERLAP_S, Webhooks
 
@@ -91,6 +91,27 @@ async def test_both_secrets_sign_for_a_day_after_a_rotation_and_then_the_new_one
     assert await webhooks.sign(*asked) == by_new
 
 
+async def test_what_is_given_of_an_endpoint_is_changed_and_the_rest_stays_its_secret_too(
+    webhooks: Webhooks, actor: Actor, parts: Any, told: Any, clock: Any
+) -> None:
+    endpoint, secret = await made(webhooks, actor)
+    other = f"{URL}/other"
+    moved = await webhooks.update(actor, UpdateEndpointRequest(endpoint_id=endpoint.id, url=other, paused=True))
+    assert (moved.url, moved.paused) == (other, True)
+    moved.url, moved.paused = endpoint.url, False
+    assert moved == endpoint
+    everything = UpdateEndpointRequest(endpoint_id=endpoint.id, description="", statuses=StatusFilter())
+    changed = await webhooks.update(actor, everything)
+    assert (changed.url, changed.description, list(changed.statuses), changed.paused) == (other, "", [], True)
+    assert await webhooks.update(actor, UpdateEndpointRequest(endpoint_id=endpoint.id)) == changed
+    assert await webhooks.endpoints(actor.tenant) == [changed]
+    signature = await webhooks.sign(actor.tenant, endpoint.id, "an-event", round(clock.unix()), b"{}")
+    assert signature == Webhook(secret).sign("an-event", datetime.fromtimestamp(round(clock.unix()), UTC), "{}")
+    lines = [line for line in told(parts.audit_file.parent) if line["action"] == "webhook_change"]
+    assert [line["changes"] for line in lines if line["phase"] == "intent"] == ["url paused", "description statuses"]
+    assert other not in json.dumps(lines)
+
+
 async def test_an_endpoint_of_another_tenant_is_as_one_that_does_not_exist(
     webhooks: Webhooks, actor: Actor, server: Any
 ) -> None:
@@ -101,6 +122,8 @@ async def test_an_endpoint_of_another_tenant_is_as_one_that_does_not_exist(
             await webhooks.remove(stranger, name)
         with pytest.raises(NotFound):
             await webhooks.rotate(stranger, name)
+        with pytest.raises(NotFound):
+            await webhooks.update(stranger, UpdateEndpointRequest(endpoint_id=name, paused=True))
         with pytest.raises(NotFound):
             await webhooks.sign(stranger.tenant, name, "an-event", 1, b"{}")
     assert await webhooks.endpoints(stranger.tenant) == []
@@ -121,6 +144,11 @@ async def test_what_no_endpoint_can_be_is_refused(webhooks: Webhooks, actor: Act
     fields = {"idempotency_key": "k", "url": URL, "description": "", "statuses": [STATUS_CONNECTED], **change}
     with pytest.raises(InvalidArgument):
         await webhooks.create(actor, CreateEndpointRequest(**fields))
+    endpoint, _ = await made(webhooks, actor)
+    given = {**change, **({"statuses": StatusFilter(statuses=change["statuses"])} if "statuses" in change else {})}
+    with pytest.raises(InvalidArgument):
+        await webhooks.update(actor, UpdateEndpointRequest(endpoint_id=endpoint.id, **given))
+    assert await webhooks.endpoints(actor.tenant) == [endpoint]
 
 
 async def test_the_names_of_subscribers_are_told_and_nothing_else(webhooks: Webhooks, actor: Actor, parts: Any) -> None:

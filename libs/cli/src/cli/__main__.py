@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from cli import audit, bindings, freeze, tenants
+from cli import audit, bindings, freeze, revocations, tenants, webhooks
 from cli.bind import bind, rotate
 from cli.execute import execute
 from cli.processes import LaunchError
@@ -50,6 +50,8 @@ app.add_typer(policy, name="policy")
 app.add_typer(audit.app, name="audit")
 app.add_typer(freeze.app, name="freeze")
 app.add_typer(tenants.app, name="tenants")
+app.add_typer(revocations.app, name="revocations")
+app.add_typer(webhooks.app, name="webhooks")
 EVERYTHING = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 WATCH_PERIOD = 0.5
 WRONG = 2  # as typer says of a wrong option

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from strongroom_client import admin, calls, ccxt
+from strongroom_client import admin, calls, ccxt, webhooks
 from strongroom_client import events as following
 from strongroom_client import execution as executing
 from strongroom_client.errors import StrongroomError
@@ -233,6 +233,40 @@ class AsyncAdmin:
     revocation = async_call(admin.revocation)
 
 
+class Webhooks:
+    """The tenant's webhooks."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    create = call(webhooks.create)
+    list = call(webhooks.every)
+    update = call(webhooks.update)
+    remove = call(webhooks.remove)
+    rotate_secret = call(webhooks.rotate_secret)
+    attempts = call(webhooks.attempts)
+    dead_letters = call(webhooks.dead_letters)
+    replay_dead_letters = call(webhooks.replay_dead_letters)
+    replay = call(webhooks.replay)
+
+
+class AsyncWebhooks:
+    """The tenant's webhooks."""
+
+    def __init__(self, runner: AsyncRunner) -> None:
+        self._runner = runner
+
+    create = async_call(webhooks.create)
+    list = async_call(webhooks.every)
+    update = async_call(webhooks.update)
+    remove = async_call(webhooks.remove)
+    rotate_secret = async_call(webhooks.rotate_secret)
+    attempts = async_call(webhooks.attempts)
+    dead_letters = async_call(webhooks.dead_letters)
+    replay_dead_letters = async_call(webhooks.replay_dead_letters)
+    replay = async_call(webhooks.replay)
+
+
 class Strongroom:
     """A tenant's blocking client; a context manager. `token` is a text or what returns one."""
 
@@ -245,6 +279,7 @@ class Strongroom:
         self._http = httpx.Client(base_url=base_url, **self._options)
         self._runner = Runner(self._http)
         self.admin = Admin(self._runner)
+        self.webhooks = Webhooks(self._runner)
 
     def __enter__(self) -> Self:
         """Open nothing yet."""
@@ -300,6 +335,7 @@ class AsyncStrongroom:
         self._http = httpx.AsyncClient(base_url=base_url, **self._options)
         self._runner = AsyncRunner(self._http)
         self.admin = AsyncAdmin(self._runner)
+        self.webhooks = AsyncWebhooks(self._runner)
 
     async def __aenter__(self) -> Self:
         """Open nothing yet."""

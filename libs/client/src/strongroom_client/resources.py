@@ -385,6 +385,7 @@ class Webhook:
     url: str
     description: str
     statuses: tuple[Literal["pending", "connected", "limited", "rejected", "disconnected", "revoked"], ...]
+    paused: bool
     created_at: str
     secret_made_at: str
 
@@ -443,7 +444,7 @@ class WebhookDeadLetters:
 
 @dataclass(frozen=True, slots=True)
 class WebhookReplay:
-    """What a replay has put back."""
+    """What is delivered again."""
 
     replayed: int
 

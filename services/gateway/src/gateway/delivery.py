@@ -55,11 +55,11 @@ class Deliveries:
         self._serving: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     async def round(self) -> None:
-        """Begin to serve every endpoint that is not being served; raises StrongroomError, RedisError."""
+        """Begin to serve every endpoint that is not being served or paused; raises StrongroomError, RedisError."""
         await self._look()
         for target in self._targets:
             name = (target.tenant, target.id)
-            if name not in self._serving:
+            if name not in self._serving and not target.paused:
                 self._serving[name] = asyncio.create_task(self._serve(target))
                 self._serving[name].add_done_callback(lambda _, name=name: self._serving.pop(name))  # type: ignore[misc]
 

@@ -16,13 +16,14 @@ CALL_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One endpoint of one tenant; without statuses it wants all events since `created_ms`."""
+    """One endpoint of one tenant; without statuses it wants all events since `created_ms`, while it is not paused."""
 
     tenant: str
     id: str
     url: str
     statuses: frozenset[int]
     created_ms: int
+    paused: bool = False
 
 
 class DeliveryClient:
@@ -41,7 +42,7 @@ class DeliveryClient:
         request = messages.ListTargetsRequest(tenant_id=tenant)
         answer = await call(self._stub.ListTargets, request, timeout_s=CALL_S)
         return [
-            Target(tenant, one.id, one.url, frozenset(one.statuses), one.created_at.ToMilliseconds())
+            Target(tenant, one.id, one.url, frozenset(one.statuses), one.created_at.ToMilliseconds(), one.paused)
             for one in answer.endpoints
         ]
 

@@ -45,6 +45,32 @@ end
 redis.call('DEL', KEYS[1])
 return #letters
 """
+# Go back to an earlier event: what waits of later ones leaves the queues, for it is taken in again after the cursor.
+# A queue is in the order of its events, so that its end is cut off; what is no event of the stream stays.
+# KEYS cursor, due, tries, endpoints. ARGV prefix of queues, endpoint, epoch, and the two numbers of the event's id.
+REWIND: Final = """
+local function later(item)
+  local epoch, ms, sequence = item:match('^[^\\n]*\\n(%x+)%-(%d+)%-(%d+)\\n')
+  if epoch ~= ARGV[3] then return false end
+  ms, sequence = tonumber(ms), tonumber(sequence)
+  return ms > tonumber(ARGV[4]) or ms == tonumber(ARGV[4]) and sequence > tonumber(ARGV[5])
+end
+for _, binding in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+  local queue = ARGV[1] .. binding
+  local last = redis.call('LINDEX', queue, -1)
+  while last and later(last) do
+    redis.call('RPOP', queue)
+    last = redis.call('LINDEX', queue, -1)
+  end
+  if not last then
+    redis.call('ZREM', KEYS[2], binding)
+    redis.call('HDEL', KEYS[3], binding)
+  end
+end
+redis.call('SET', KEYS[1], ARGV[3] .. '-' .. ARGV[4] .. '-' .. ARGV[5])
+redis.call('SADD', KEYS[4], ARGV[2])
+return 1
+"""
 # Give a lease back, or make it longer, if it is ours. KEYS lease. ARGV owner, milliseconds (0: give it back).
 LEASE: Final = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from common.clock import rfc3339, timestamp
+from common.errors import NotFound
 from common.events import epoch_key, event_of, parse_id, stream_key
 from redis.asyncio import Redis
 from strongroom.verifier.v1.verification_service_pb2 import Event
@@ -51,6 +52,28 @@ class Source:
         wanted = [one for one in events if not target.statuses or one.status in target.statuses]
         items = [_item(one.binding_id, one.id, now_ms, _status(one)) for one in wanted]
         return Batch(f"{present}-{entries[-1][0].decode()}", items)
+
+    async def since(self, target: Target, after: str, now_ms: int) -> tuple[str, int]:
+        """Return (the cursor to deliver from again, how many messages come after it); raises RedisError.
+
+        Without `after` that is everything there is; without any event the cursor is empty. Raises NotFound for an id
+        that is none of the stream's, or whose events are gone.
+        """
+        present, entries, first = await self._read(target.tenant, "0-0")
+        if not present or not entries:
+            if after:
+                raise NotFound()
+            return "", 0
+        epoch, last = parse_id(after) if after else (present, "0-0")
+        newest: Any = await self._redis.xrevrange(stream_key(target.tenant), count=1)
+        known = _order(first) <= _order(last) <= _order(newest[0][0].decode()) if newest else False
+        if epoch != present or (after and not known):
+            raise NotFound()
+        cursor = start = f"{epoch}-{last}"
+        count = 0
+        while (batch := await self.after(target, cursor, now_ms)).cursor != cursor:
+            cursor, count = batch.cursor, count + len(batch.items)
+        return start, count
 
     async def _read(self, tenant: str, last: str) -> tuple[str, list[Any], str]:
         """Return (the epoch, the entries after `last`, the id of the first entry that is left)."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from gateway.delivery_scripts import END, LEASE, REPLAY, TAKE_IN
+from gateway.delivery_scripts import END, LEASE, REPLAY, REWIND, TAKE_IN
 
 LOG: Final = 100
 LETTERS: Final = 1000
@@ -137,6 +137,11 @@ class DeliveryState:
         """Queue every dead letter again, in front of what waits; return how many."""
         keys = (self._key("dead"), self._key("due"), self._key("tries"))
         return int(await self._script(REPLAY, keys, now_ms, self._key("queue:")))
+
+    async def rewind(self, cursor: str) -> None:
+        """Have everything after the event id `cursor` taken in again, in place of what waits of it."""
+        keys = (self._key("cursor"), self._key("due"), self._key("tries"), self._all)
+        await self._script(REWIND, keys, self._key("queue:"), self._endpoint, *cursor.split("-"))
 
     async def lease(self, owner: str, milliseconds: int) -> bool:
         """Be the one who delivers to this endpoint for a while; False while another is."""

@@ -32,6 +32,8 @@ _MODELS: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
     (tenant_schemas.Tenant, "serialization"),
     (tenant_schemas.TenantPage, "serialization"),
     (webhook_schemas.WebhookRequest, "validation"),
+    (webhook_schemas.WebhookChange, "validation"),
+    (webhook_schemas.WebhookRewind, "validation"),
     (webhook_schemas.WebhookSecret, "serialization"),
     (webhook_schemas.WebhookList, "serialization"),
     (webhook_schemas.WebhookAttempts, "serialization"),

@@ -14,24 +14,54 @@ def _unique(value: list[Status]) -> list[Status]:
     return value
 
 
+Address = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=512,
+        description="`https://` and a public host name in lower case, port 443 or 8443. It is shown to all who may "
+        "read bindings, so it should hold no secret.",
+    ),
+]
+Description = Annotated[str, Field(max_length=128), AfterValidator(printable)]
+Statuses = Annotated[
+    list[Status],
+    Field(default_factory=list, max_length=6, description="Deliver events of these alone; all, if empty."),
+    AfterValidator(_unique),
+]
+
+
 class WebhookRequest(Request):
     """Deliver the tenant's events to an address of its own."""
 
-    url: Annotated[
+    url: Address
+    description: Description = ""
+    statuses: Statuses
+
+
+class WebhookChange(Request):
+    """What of a webhook is to be changed; what is missing stays."""
+
+    url: Address = ""
+    description: Description = ""
+    statuses: Statuses
+    paused: bool = Field(
+        False, description="Deliver nothing until it is false again; what happens meanwhile is delivered then."
+    )
+
+
+class WebhookRewind(Request):
+    """Deliver again what was delivered before."""
+
+    after: Annotated[
         str,
         Field(
-            min_length=1,
-            max_length=512,
-            description="`https://` and a public host name in lower case, port 443 or 8443. It is shown to all who "
-            "may read bindings, so it should hold no secret.",
+            max_length=48,
+            pattern=r"^[0-9a-f]{8}-[0-9]{1,16}-[0-9]{1,16}$",
+            description="The id of an event (`webhook-id`, `Last-Event-ID`): everything after it is delivered again; "
+            "without it everything that is still kept.",
         ),
-    ]
-    description: Annotated[str, Field(max_length=128), AfterValidator(printable)] = ""
-    statuses: Annotated[
-        list[Status],
-        Field(default_factory=list, max_length=6, description="Deliver events of these alone; all, if empty."),
-        AfterValidator(_unique),
-    ]
+    ] = ""
 
 
 class Webhook(BaseModel):
@@ -41,6 +71,7 @@ class Webhook(BaseModel):
     url: str
     description: str
     statuses: list[Status]
+    paused: bool
     created_at: str
     secret_made_at: str = Field(description="When the newest signing secret was made; older ones sign for a day more.")
 
@@ -97,6 +128,6 @@ class WebhookDeadLetters(BaseModel):
 
 
 class WebhookReplay(BaseModel):
-    """What a replay has put back."""
+    """What is delivered again."""
 
-    replayed: int
+    replayed: int = Field(description="How many messages.")

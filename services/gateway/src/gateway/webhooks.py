@@ -18,11 +18,12 @@ from strongroom.vault.v1 import webhooks_pb2 as messages
 from strongroom.vault.v1.webhooks_pb2_grpc import WebhooksStub
 
 from gateway import destination
-from gateway.delivery_source import RESET
+from gateway.delivery_client import Target
+from gateway.delivery_source import RESET, Source
 from gateway.delivery_state import DeliveryState
 from gateway.problems import FieldFault, Problem
 from gateway.resource import Json, number, word
-from gateway.webhook_schemas import WebhookRequest
+from gateway.webhook_schemas import WebhookChange, WebhookRequest
 
 T = TypeVar("T")
 CALL_S: Final = 10.0
@@ -32,6 +33,12 @@ _REFUSED: Final = {
     "not_public": "This host name is never public.",
     "port": "Only the ports 443 and 8443 are called.",
 }
+_GONE: Final = FieldFault(
+    field="after",
+    code="gone",
+    message="Events after this one are not kept any more, or it is none of this tenant's: leave `after` out for what "
+    "is left, and read the bindings again.",
+)
 
 
 class Webhooks:
@@ -45,11 +52,7 @@ class Webhooks:
 
     async def create(self, authorization: str, idempotency_key: str, wanted: WebhookRequest) -> Json:
         """Add an endpoint; raise Problem for an address that may not be called."""
-        try:
-            destination.parse(wanted.url, loopback=self._loopback)
-        except destination.Refused as error:
-            fault = FieldFault(field="url", code=error.reason, message=_REFUSED[error.reason])
-            raise Problem("invalid_request", errors=[fault]) from None
+        self._check(wanted.url)
         request = messages.CreateEndpointRequest(
             idempotency_key=idempotency_key,
             url=wanted.url,
@@ -62,6 +65,23 @@ class Webhooks:
     async def every(self, authorization: str) -> Json:
         """Return every endpoint."""
         return {"items": [_shown(one) for one in await self._endpoints(authorization)]}
+
+    async def update(self, authorization: str, name: str, wanted: WebhookChange) -> Json:
+        """Change what is given of an endpoint; raise Problem for an address that may not be called."""
+        given = wanted.model_fields_set
+        request = messages.UpdateEndpointRequest(endpoint_id=name)
+        if "url" in given:
+            self._check(wanted.url)
+            request.url = wanted.url
+        if "description" in given:
+            request.description = wanted.description
+        if "statuses" in given:
+            statuses = [number(pb.Status, one) for one in wanted.statuses]
+            request.statuses.CopyFrom(messages.StatusFilter(statuses=statuses))
+        if "paused" in given:
+            request.paused = wanted.paused
+        answer = await call(self._stub.UpdateEndpoint, request, timeout_s=CALL_S, authorization=authorization)
+        return _shown(answer.endpoint)
 
     async def remove(self, authorization: str, name: str) -> None:
         """Remove an endpoint; nothing is delivered to it any more once its last attempt has ended."""
@@ -76,7 +96,7 @@ class Webhooks:
 
     async def attempts(self, authorization: str, tenant: str, name: str) -> Json:
         """Return the last attempts."""
-        found = await self._asked(authorization, tenant, name, DeliveryState.attempts)
+        found = await self._asked(authorization, tenant, name, lambda state, _: state.attempts())
         return {
             "items": [
                 {
@@ -94,7 +114,7 @@ class Webhooks:
 
     async def letters(self, authorization: str, tenant: str, name: str) -> Json:
         """Return the dead letters."""
-        found = await self._asked(authorization, tenant, name, DeliveryState.letters)
+        found = await self._asked(authorization, tenant, name, lambda state, _: state.letters())
         return {
             "items": [
                 {
@@ -109,17 +129,47 @@ class Webhooks:
 
     async def replay(self, authorization: str, tenant: str, name: str) -> Json:
         """Have every dead letter delivered again, for three days more, before what waits."""
-        now = round(self._clock.unix() * 1000)
-        return {"replayed": await self._asked(authorization, tenant, name, lambda state: state.replay(now))}
+        now = self._now()
+        return {"replayed": await self._asked(authorization, tenant, name, lambda state, _: state.replay(now))}
+
+    async def rewind(self, authorization: str, tenant: str, name: str, after: str) -> Json:
+        """Have every event after the id `after` delivered again; raise Problem when those are gone."""
+
+        async def back(state: DeliveryState, endpoint: messages.Endpoint) -> int:
+            target = Target(tenant, name, endpoint.url, frozenset(endpoint.statuses), 0)
+            try:
+                cursor, count = await Source(self._redis).since(target, after, self._now())
+            except NotFound:
+                raise Problem("invalid_request", errors=[_GONE]) from None
+            if cursor:
+                await state.rewind(cursor)
+            return count
+
+        return {"replayed": await self._asked(authorization, tenant, name, back)}
+
+    def _check(self, url: str) -> None:
+        try:
+            destination.parse(url, loopback=self._loopback)
+        except destination.Refused as error:
+            fault = FieldFault(field="url", code=error.reason, message=_REFUSED[error.reason])
+            raise Problem("invalid_request", errors=[fault]) from None
+
+    def _now(self) -> int:
+        return round(self._clock.unix() * 1000)
 
     async def _asked(
-        self, authorization: str, tenant: str, name: str, ask: Callable[[DeliveryState], Awaitable[T]]
+        self,
+        authorization: str,
+        tenant: str,
+        name: str,
+        ask: Callable[[DeliveryState, messages.Endpoint], Awaitable[T]],
     ) -> T:
         """Ask Redis about an endpoint that is the tenant's; raise NotFound for any other, Unavailable."""
-        if name not in {one.id for one in await self._endpoints(authorization)}:
+        found = [one for one in await self._endpoints(authorization) if one.id == name]
+        if not found:
             raise NotFound()
         try:
-            return await ask(DeliveryState(self._redis, tenant, name))
+            return await ask(DeliveryState(self._redis, tenant, name), found[0])
         except RedisError as error:
             logs.get().warning("redis_unavailable", error=type(error).__name__)
             raise Unavailable("events_unavailable", "Deliveries cannot be looked up now.", retry_after=2) from None
@@ -136,6 +186,7 @@ def _shown(one: messages.Endpoint) -> Json:
         "url": one.url,
         "description": one.description,
         "statuses": [word(pb.Status, status) for status in one.statuses],
+        "paused": one.paused,
         "created_at": rfc3339(one.created_at),
         "secret_made_at": rfc3339(one.secret_made_at),
     }

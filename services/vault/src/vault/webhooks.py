@@ -18,7 +18,7 @@ from common.clock import Clock, timestamp
 from common.errors import IdempotencyMismatch, InvalidArgument, NotFound, Unavailable
 from common.secret import Secret
 from strongroom.types.v1.binding_pb2 import Status
-from strongroom.vault.v1.webhooks_pb2 import CreateEndpointRequest, Endpoint
+from strongroom.vault.v1.webhooks_pb2 import CreateEndpointRequest, Endpoint, UpdateEndpointRequest
 
 from vault.actor import Actor
 from vault.asked import derived_id, printable
@@ -34,6 +34,7 @@ URL_LENGTH: Final = 512
 DESCRIPTION_LENGTH: Final = 128
 PREFIX: Final = "whsec_"
 TRIES: Final = 5
+CHANGEABLE: Final = ("url", "description", "statuses", "paused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Kept:
     statuses: tuple[int, ...]
     created_ms: int
     secrets: tuple[Signing, ...]
+    paused: bool = False
 
     def shown(self) -> Endpoint:
         """Return it without its secrets."""
@@ -74,6 +76,7 @@ class Kept:
             statuses=self.statuses,  # type: ignore[arg-type]  # numbers of the enumeration
             created_at=timestamp(self.created_ms / 1000),
             secret_made_at=timestamp(self.secrets[0].made_ms / 1000),
+            paused=self.paused,
         )
 
     def document(self) -> dict[str, Any]:
@@ -84,6 +87,7 @@ class Kept:
             "description": self.description,
             "statuses": list(self.statuses),
             "created_ms": self.created_ms,
+            "paused": self.paused,
             "secrets": [
                 {"secret": one.secret.reveal(), "made_ms": one.made_ms, "replaced_ms": one.replaced_ms}
                 for one in self.secrets
@@ -94,7 +98,8 @@ class Kept:
     def of(cls, data: Mapping[str, Any]) -> "Kept":
         """Return one that `document` made."""
         held = tuple(Signing(Secret(one["secret"]), one["made_ms"], one["replaced_ms"]) for one in data["secrets"])
-        return cls(data["id"], data["url"], data["description"], tuple(data["statuses"]), int(data["created_ms"]), held)
+        about = (data["id"], data["url"], data["description"], tuple(data["statuses"]), int(data["created_ms"]))
+        return cls(*about, held, data.get("paused", False))
 
 
 Change = Callable[[list[Kept]], list[Kept] | None]
@@ -136,6 +141,19 @@ class Webhooks:
         """Return the endpoints of a tenant, the oldest first."""
         return [one.shown() for one in (await self._read(tenant))[0]]
 
+    async def update(self, actor: Actor, request: UpdateEndpointRequest) -> Endpoint:
+        """Change what is given and return the endpoint; raises InvalidArgument, and NotFound as `remove` does."""
+        given = {name: getattr(request, name) for name in CHANGEABLE if request.HasField(name)}
+        if not given:
+            return (await self._known(actor.tenant, request.endpoint_id)).shown()
+        told = {"changes": " ".join(given)}
+        if "url" in given:
+            told["url_hash"] = _hash(request.url)
+        if "statuses" in given:
+            given["statuses"] = tuple(sorted(set(request.statuses.statuses)))
+        change = lambda one: _checked(replace(one, **given))  # noqa: E731
+        return (await self._changed(actor, "webhook_change", request.endpoint_id, change, told)).shown()
+
     async def remove(self, actor: Actor, name: str) -> None:
         """Remove an endpoint and destroy its secrets; raises NotFound for one that is not the tenant's."""
         if await self._find(actor.tenant, ids.binding_id(name)) is None:
@@ -147,21 +165,9 @@ class Webhooks:
 
     async def rotate(self, actor: Actor, name: str) -> tuple[Endpoint, Secret]:
         """Return (the endpoint, its new secret); those before it sign for OVERLAP_S more. Raises as `remove` does."""
-        await self._known(actor.tenant, name)
         fresh = self._fresh()
-        changed: list[Kept] = []
-
-        def rotated(present: list[Kept]) -> list[Kept] | None:
-            changed.clear()
-            for one in present:
-                if one.id == name:
-                    changed.append(replace(one, secrets=self._after(fresh, one.secrets)))
-            return [changed[0] if one.id == name else one for one in present] if changed else None
-
-        async with self._audit.action(actor, "webhook_rotate", "", endpoint=name):
-            if not await self._change(actor.tenant, rotated):
-                raise NotFound()
-            return changed[0].shown(), fresh.secret
+        change = lambda one: replace(one, secrets=self._after(fresh, one.secrets))  # noqa: E731
+        return (await self._changed(actor, "webhook_rotate", name, change, {})).shown(), fresh.secret
 
     async def sign(self, tenant: str, name: str, message_id: str, moment: int, payload: bytes) -> str:
         """Return the header of one delivery: a signature by each secret that holds, the newest first.
@@ -177,12 +183,8 @@ class Webhooks:
     def _asked(self, tenant: str, request: CreateEndpointRequest) -> Kept:
         """Return the endpoint of a checked request. Whether its address may be called, whoever delivers decides."""
         name = derived_id(tenant, request.idempotency_key)
-        printable("url", request.url, URL_LENGTH)
-        printable("description", request.description, DESCRIPTION_LENGTH)
         statuses = tuple(sorted(set(request.statuses)))
-        if not request.url or any(not one or one not in Status.values() for one in statuses):
-            raise InvalidArgument("invalid_field", "An address is needed, and statuses that exist.", field="url")
-        return Kept(name, request.url, request.description, statuses, self._now(), (self._fresh(),))
+        return _checked(Kept(name, request.url, request.description, statuses, self._now(), (self._fresh(),)))
 
     def _fresh(self) -> Signing:
         return Signing(Secret(PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()), self._now())
@@ -211,6 +213,22 @@ class Webhooks:
             return [], 0
         return [Kept.of(one) for one in (document.data or {}).get("endpoints", [])], document.version
 
+    async def _changed(
+        self, actor: Actor, action: str, name: str, change: Callable[[Kept], Kept], told: dict[str, str]
+    ) -> Kept:
+        """Change one endpoint under an audit line and return what it is now; raises NotFound."""
+        change(await self._known(actor.tenant, name))  # a wrong wish is refused before anything is written
+        changed: list[Kept] = []
+
+        def every(present: list[Kept]) -> list[Kept] | None:
+            changed[:] = [change(one) for one in present if one.id == name]
+            return [changed[0] if one.id == name else one for one in present] if changed else None
+
+        async with self._audit.action(actor, action, "", endpoint=name, **told):
+            if not await self._change(actor.tenant, every):
+                raise NotFound()
+            return changed[0]
+
     async def _change(self, tenant: str, change: Change) -> bool:
         """Write what `change` makes of the present endpoints, and destroy what was; False if it wants no change."""
         for _ in range(TRIES):
@@ -229,6 +247,15 @@ class Webhooks:
         """Destroy every version but the newest; raise Unavailable when that is not sure."""
         if not isinstance(await self._documents.destroy(tenant, COLLECTION, NAME, keep_newest=True), Applied):
             raise unavailable()
+
+
+def _checked(one: Kept) -> Kept:
+    """Return an endpoint whose texts can be kept; raise InvalidArgument for any other."""
+    printable("url", one.url, URL_LENGTH)
+    printable("description", one.description, DESCRIPTION_LENGTH)
+    if not one.url or any(not status or status not in Status.values() for status in one.statuses):
+        raise InvalidArgument("invalid_field", "An address is needed, and statuses that exist.", field="url")
+    return one
 
 
 def _same(found: Kept, asked: Kept) -> Endpoint:

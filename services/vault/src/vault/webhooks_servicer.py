@@ -18,6 +18,8 @@ from strongroom.vault.v1.webhooks_pb2 import (
     RotateSecretResponse,
     SignDeliveryRequest,
     SignDeliveryResponse,
+    UpdateEndpointRequest,
+    UpdateEndpointResponse,
 )
 from strongroom.vault.v1.webhooks_pb2_grpc import WebhooksServicer
 
@@ -31,6 +33,7 @@ _WEBHOOKS: Final = "/strongroom.vault.v1.Webhooks"
 CALLERS: Final[Callers] = {
     f"{_WEBHOOKS}/CreateEndpoint": frozenset(["gateway"]),
     f"{_WEBHOOKS}/ListEndpoints": frozenset(["gateway"]),
+    f"{_WEBHOOKS}/UpdateEndpoint": frozenset(["gateway"]),
     f"{_WEBHOOKS}/RemoveEndpoint": frozenset(["gateway"]),
     f"{_WEBHOOKS}/RotateSecret": frozenset(["gateway"]),
     f"{_WEBHOOKS}/ListSubscribers": frozenset(["deliverer"]),
@@ -57,6 +60,11 @@ class Endpoints(WebhooksServicer):
         """Return the caller's endpoints."""
         actor, _ = await self._admission.admit(context, READ)
         return ListEndpointsResponse(endpoints=await self._webhooks.endpoints(actor.tenant))
+
+    async def UpdateEndpoint(self, request: UpdateEndpointRequest, context: ServicerContext) -> UpdateEndpointResponse:
+        """Change an endpoint."""
+        actor, _ = await self._admission.admit(context, WRITE)
+        return UpdateEndpointResponse(endpoint=await self._webhooks.update(actor, request))
 
     async def RemoveEndpoint(self, request: RemoveEndpointRequest, context: ServicerContext) -> RemoveEndpointResponse:
         """Remove an endpoint."""

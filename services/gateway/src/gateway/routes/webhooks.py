@@ -10,13 +10,13 @@ from starlette.responses import Response
 from gateway import documented, requests
 from gateway.auth import Session, session
 from gateway.services import of
-from gateway.webhook_schemas import WebhookRequest
+from gateway.webhook_schemas import WebhookChange, WebhookRequest, WebhookRewind
 
 JSON = "application/json"
 NO_QUERY = Depends(requests.only())
 Reads = Annotated[Session, Depends(session("bindings:read"))]
 Writes = Annotated[Session, Depends(session("bindings:write"))]
-BODY = ("malformed_json", "duplicate_key", "unsupported_media_type", "invalid_request", "idempotency_key_reused")
+BODY = ("malformed_json", "duplicate_key", "unsupported_media_type", "invalid_request")
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
@@ -28,7 +28,9 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
     status_code=201,
     openapi_extra=documented.body("WebhookRequest"),
     responses=documented.answers(
-        {201: ("Events from now on are delivered there; the secret is shown this once", JSON, "WebhookSecret")}, *BODY
+        {201: ("Events from now on are delivered there; the secret is shown this once", JSON, "WebhookSecret")},
+        *BODY,
+        "idempotency_key_reused",
     ),
 )
 async def create(
@@ -51,6 +53,23 @@ async def create(
 async def every(request: Request, who: Reads) -> Response:
     """Return the tenant's webhooks, without their secrets."""
     return Response(to_json(await of(request).webhooks.every(who.authorization)), media_type=JSON)
+
+
+@router.patch(
+    "/{webhook_id}",
+    summary="Change or pause a webhook",
+    dependencies=[NO_QUERY],
+    openapi_extra=documented.body("WebhookChange"),
+    responses=documented.answers({200: ("The webhook as changed", JSON, "Webhook")}, *BODY),
+)
+async def update(
+    request: Request,
+    who: Writes,
+    webhook_id: str,
+    wanted: Annotated[WebhookChange, Depends(requests.body(WebhookChange, requests.MERGE_PATCH))],
+) -> Response:
+    """Change what is given and leave the rest, the secrets too. What is under way may arrive at the old place."""
+    return Response(to_json(await of(request).webhooks.update(who.authorization, webhook_id, wanted)), media_type=JSON)
 
 
 @router.delete(
@@ -111,4 +130,22 @@ async def letters(request: Request, who: Reads, webhook_id: str) -> Response:
 async def replay(request: Request, who: Writes, webhook_id: str) -> Response:
     """Deliver every dead letter again, before what waits, under the ids they had."""
     found = await of(request).webhooks.replay(who.authorization, who.caller.tenant, webhook_id)
+    return Response(to_json(found), media_type=JSON)
+
+
+@router.post(
+    "/{webhook_id}/replay",
+    summary="Replay events",
+    dependencies=[NO_QUERY],
+    openapi_extra=documented.body("WebhookRewind"),
+    responses=documented.answers({200: ("They are due now", JSON, "WebhookReplay")}, *BODY, "events_unavailable"),
+)
+async def rewind(
+    request: Request,
+    who: Writes,
+    webhook_id: str,
+    wanted: Annotated[WebhookRewind, Depends(requests.body(WebhookRewind))],
+) -> Response:
+    """Deliver every event after one again, under the ids they had, also those from before the webhook was made."""
+    found = await of(request).webhooks.rewind(who.authorization, who.caller.tenant, webhook_id, wanted.after)
     return Response(to_json(found), media_type=JSON)

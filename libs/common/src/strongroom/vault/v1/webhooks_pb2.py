@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from strongroom.types.v1 import binding_pb2 as strongroom_dot_types_dot_v1_dot_binding__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"strongroom/vault/v1/webhooks.proto\x12\x13strongroom.vault.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!strongroom/types/v1/binding.proto\"\xcb\x01\n\x08\x45ndpoint\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12-\n\x08statuses\x18\x04 \x03(\x0e\x32\x1b.strongroom.types.v1.Status\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0esecret_made_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x01\n\x15\x43reateEndpointRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12-\n\x08statuses\x18\x04 \x03(\x0e\x32\x1b.strongroom.types.v1.Status\"Y\n\x16\x43reateEndpointResponse\x12/\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x1d.strongroom.vault.v1.Endpoint\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\x16\n\x14ListEndpointsRequest\"I\n\x15ListEndpointsResponse\x12\x30\n\tendpoints\x18\x01 \x03(\x0b\x32\x1d.strongroom.vault.v1.Endpoint\",\n\x15RemoveEndpointRequest\x12\x13\n\x0b\x65ndpoint_id\x18\x01 \x01(\t\"\x18\n\x16RemoveEndpointResponse\"*\n\x13RotateSecretRequest\x12\x13\n\x0b\x65ndpoint_id\x18\x01 \x01(\t\"W\n\x14RotateSecretResponse\x12/\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x1d.strongroom.vault.v1.Endpoint\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\x18\n\x16ListSubscribersRequest\"-\n\x17ListSubscribersResponse\x12\x12\n\ntenant_ids\x18\x01 \x03(\t\"\'\n\x12ListTargetsRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\"G\n\x13ListTargetsResponse\x12\x30\n\tendpoints\x18\x01 \x03(\x0b\x32\x1d.strongroom.vault.v1.Endpoint\"u\n\x13SignDeliveryRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x13\n\x0b\x65ndpoint_id\x18\x02 \x01(\t\x12\x12\n\nmessage_id\x18\x03 \x01(\t\x12\x11\n\ttimestamp\x18\x04 \x01(\x03\x12\x0f\n\x07payload\x18\x05 \x01(\x0c\")\n\x14SignDeliveryResponse\x12\x11\n\tsignature\x18\x01 \x01(\t2\xe2\x05\n\x08Webhooks\x12i\n\x0e\x43reateEndpoint\x12*.strongroom.vault.v1.CreateEndpointRequest\x1a+.strongroom.vault.v1.CreateEndpointResponse\x12\x66\n\rListEndpoints\x12).strongroom.vault.v1.ListEndpointsRequest\x1a*.strongroom.vault.v1.ListEndpointsResponse\x12i\n\x0eRemoveEndpoint\x12*.strongroom.vault.v1.RemoveEndpointRequest\x1a+.strongroom.vault.v1.RemoveEndpointResponse\x12\x63\n\x0cRotateSecret\x12(.strongroom.vault.v1.RotateSecretRequest\x1a).strongroom.vault.v1.RotateSecretResponse\x12l\n\x0fListSubscribers\x12+.strongroom.vault.v1.ListSubscribersRequest\x1a,.strongroom.vault.v1.ListSubscribersResponse\x12`\n\x0bListTargets\x12\'.strongroom.vault.v1.ListTargetsRequest\x1a(.strongroom.vault.v1.ListTargetsResponse\x12\x63\n\x0cSignDelivery\x12(.strongroom.vault.v1.SignDeliveryRequest\x1a).strongroom.vault.v1.SignDeliveryResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"strongroom/vault/v1/webhooks.proto\x12\x13strongroom.vault.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!strongroom/types/v1/binding.proto\"\xdb\x01\n\x08\x45ndpoint\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12-\n\x08statuses\x18\x04 \x03(\x0e\x32\x1b.strongroom.types.v1.Status\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0esecret_made_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06paused\x18\x07 \x01(\x08\"\x81\x01\n\x15\x43reateEndpointRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12-\n\x08statuses\x18\x04 \x03(\x0e\x32\x1b.strongroom.types.v1.Status\"Y\n\x16\x43reateEndpointResponse\x12/\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x1d.strongroom.vault.v1.Endpoint\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\x16\n\x14ListEndpointsRequest\"I\n\x15ListEndpointsResponse\x12\x30\n\tendpoints\x18\x01 \x03(\x0b\x32\x1d.strongroom.vault.v1.Endpoint\"=\n\x0cStatusFilter\x12-\n\x08statuses\x18\x01 \x03(\x0e\x32\x1b.strongroom.types.v1.Status\"\xc5\x01\n\x15UpdateEndpointRequest\x12\x13\n\x0b\x65ndpoint_id\x18\x01 \x01(\t\x12\x10\n\x03url\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x33\n\x08statuses\x18\x04 \x01(\x0b\x32!.strongroom.vault.v1.StatusFilter\x12\x13\n\x06paused\x18\x05 \x01(\x08H\x02\x88\x01\x01\x42\x06\n\x04_urlB\x0e\n\x0c_descriptionB\t\n\x07_paused\"I\n\x16UpdateEndpointResponse\x12/\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x1d.strongroom.vault.v1.Endpoint\",\n\x15RemoveEndpointRequest\x12\x13\n\x0b\x65ndpoint_id\x18\x01 \x01(\t\"\x18\n\x16RemoveEndpointResponse\"*\n\x13RotateSecretRequest\x12\x13\n\x0b\x65ndpoint_id\x18\x01 \x01(\t\"W\n\x14RotateSecretResponse\x12/\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x1d.strongroom.vault.v1.Endpoint\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\x18\n\x16ListSubscribersRequest\"-\n\x17ListSubscribersResponse\x12\x12\n\ntenant_ids\x18\x01 \x03(\t\"\'\n\x12ListTargetsRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\"G\n\x13ListTargetsResponse\x12\x30\n\tendpoints\x18\x01 \x03(\x0b\x32\x1d.strongroom.vault.v1.Endpoint\"u\n\x13SignDeliveryRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x13\n\x0b\x65ndpoint_id\x18\x02 \x01(\t\x12\x12\n\nmessage_id\x18\x03 \x01(\t\x12\x11\n\ttimestamp\x18\x04 \x01(\x03\x12\x0f\n\x07payload\x18\x05 \x01(\x0c\")\n\x14SignDeliveryResponse\x12\x11\n\tsignature\x18\x01 \x01(\t2\xcd\x06\n\x08Webhooks\x12i\n\x0e\x43reateEndpoint\x12*.strongroom.vault.v1.CreateEndpointRequest\x1a+.strongroom.vault.v1.CreateEndpointResponse\x12\x66\n\rListEndpoints\x12).strongroom.vault.v1.ListEndpointsRequest\x1a*.strongroom.vault.v1.ListEndpointsResponse\x12i\n\x0eUpdateEndpoint\x12*.strongroom.vault.v1.UpdateEndpointRequest\x1a+.strongroom.vault.v1.UpdateEndpointResponse\x12i\n\x0eRemoveEndpoint\x12*.strongroom.vault.v1.RemoveEndpointRequest\x1a+.strongroom.vault.v1.RemoveEndpointResponse\x12\x63\n\x0cRotateSecret\x12(.strongroom.vault.v1.RotateSecretRequest\x1a).strongroom.vault.v1.RotateSecretResponse\x12l\n\x0fListSubscribers\x12+.strongroom.vault.v1.ListSubscribersRequest\x1a,.strongroom.vault.v1.ListSubscribersResponse\x12`\n\x0bListTargets\x12\'.strongroom.vault.v1.ListTargetsRequest\x1a(.strongroom.vault.v1.ListTargetsResponse\x12\x63\n\x0cSignDelivery\x12(.strongroom.vault.v1.SignDeliveryRequest\x1a).strongroom.vault.v1.SignDeliveryResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,35 +34,41 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'strongroom.vault.v1.webhook
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ENDPOINT']._serialized_start=128
-  _globals['_ENDPOINT']._serialized_end=331
-  _globals['_CREATEENDPOINTREQUEST']._serialized_start=334
-  _globals['_CREATEENDPOINTREQUEST']._serialized_end=463
-  _globals['_CREATEENDPOINTRESPONSE']._serialized_start=465
-  _globals['_CREATEENDPOINTRESPONSE']._serialized_end=554
-  _globals['_LISTENDPOINTSREQUEST']._serialized_start=556
-  _globals['_LISTENDPOINTSREQUEST']._serialized_end=578
-  _globals['_LISTENDPOINTSRESPONSE']._serialized_start=580
-  _globals['_LISTENDPOINTSRESPONSE']._serialized_end=653
-  _globals['_REMOVEENDPOINTREQUEST']._serialized_start=655
-  _globals['_REMOVEENDPOINTREQUEST']._serialized_end=699
-  _globals['_REMOVEENDPOINTRESPONSE']._serialized_start=701
-  _globals['_REMOVEENDPOINTRESPONSE']._serialized_end=725
-  _globals['_ROTATESECRETREQUEST']._serialized_start=727
-  _globals['_ROTATESECRETREQUEST']._serialized_end=769
-  _globals['_ROTATESECRETRESPONSE']._serialized_start=771
-  _globals['_ROTATESECRETRESPONSE']._serialized_end=858
-  _globals['_LISTSUBSCRIBERSREQUEST']._serialized_start=860
-  _globals['_LISTSUBSCRIBERSREQUEST']._serialized_end=884
-  _globals['_LISTSUBSCRIBERSRESPONSE']._serialized_start=886
-  _globals['_LISTSUBSCRIBERSRESPONSE']._serialized_end=931
-  _globals['_LISTTARGETSREQUEST']._serialized_start=933
-  _globals['_LISTTARGETSREQUEST']._serialized_end=972
-  _globals['_LISTTARGETSRESPONSE']._serialized_start=974
-  _globals['_LISTTARGETSRESPONSE']._serialized_end=1045
-  _globals['_SIGNDELIVERYREQUEST']._serialized_start=1047
-  _globals['_SIGNDELIVERYREQUEST']._serialized_end=1164
-  _globals['_SIGNDELIVERYRESPONSE']._serialized_start=1166
-  _globals['_SIGNDELIVERYRESPONSE']._serialized_end=1207
-  _globals['_WEBHOOKS']._serialized_start=1210
-  _globals['_WEBHOOKS']._serialized_end=1948
+  _globals['_ENDPOINT']._serialized_end=347
+  _globals['_CREATEENDPOINTREQUEST']._serialized_start=350
+  _globals['_CREATEENDPOINTREQUEST']._serialized_end=479
+  _globals['_CREATEENDPOINTRESPONSE']._serialized_start=481
+  _globals['_CREATEENDPOINTRESPONSE']._serialized_end=570
+  _globals['_LISTENDPOINTSREQUEST']._serialized_start=572
+  _globals['_LISTENDPOINTSREQUEST']._serialized_end=594
+  _globals['_LISTENDPOINTSRESPONSE']._serialized_start=596
+  _globals['_LISTENDPOINTSRESPONSE']._serialized_end=669
+  _globals['_STATUSFILTER']._serialized_start=671
+  _globals['_STATUSFILTER']._serialized_end=732
+  _globals['_UPDATEENDPOINTREQUEST']._serialized_start=735
+  _globals['_UPDATEENDPOINTREQUEST']._serialized_end=932
+  _globals['_UPDATEENDPOINTRESPONSE']._serialized_start=934
+  _globals['_UPDATEENDPOINTRESPONSE']._serialized_end=1007
+  _globals['_REMOVEENDPOINTREQUEST']._serialized_start=1009
+  _globals['_REMOVEENDPOINTREQUEST']._serialized_end=1053
+  _globals['_REMOVEENDPOINTRESPONSE']._serialized_start=1055
+  _globals['_REMOVEENDPOINTRESPONSE']._serialized_end=1079
+  _globals['_ROTATESECRETREQUEST']._serialized_start=1081
+  _globals['_ROTATESECRETREQUEST']._serialized_end=1123
+  _globals['_ROTATESECRETRESPONSE']._serialized_start=1125
+  _globals['_ROTATESECRETRESPONSE']._serialized_end=1212
+  _globals['_LISTSUBSCRIBERSREQUEST']._serialized_start=1214
+  _globals['_LISTSUBSCRIBERSREQUEST']._serialized_end=1238
+  _globals['_LISTSUBSCRIBERSRESPONSE']._serialized_start=1240
+  _globals['_LISTSUBSCRIBERSRESPONSE']._serialized_end=1285
+  _globals['_LISTTARGETSREQUEST']._serialized_start=1287
+  _globals['_LISTTARGETSREQUEST']._serialized_end=1326
+  _globals['_LISTTARGETSRESPONSE']._serialized_start=1328
+  _globals['_LISTTARGETSRESPONSE']._serialized_end=1399
+  _globals['_SIGNDELIVERYREQUEST']._serialized_start=1401
+  _globals['_SIGNDELIVERYREQUEST']._serialized_end=1518
+  _globals['_SIGNDELIVERYRESPONSE']._serialized_start=1520
+  _globals['_SIGNDELIVERYRESPONSE']._serialized_end=1561
+  _globals['_WEBHOOKS']._serialized_start=1564
+  _globals['_WEBHOOKS']._serialized_end=2409
 # @@protoc_insertion_point(module_scope)

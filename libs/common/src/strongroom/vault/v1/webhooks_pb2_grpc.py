@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class WebhooksStub:
-    """Creating, removing and rotating need the scope `bindings:write` in the caller's own token, listing `bindings:read`.
+    """Creating, changing, removing and rotating need the scope `bindings:write` in the caller's own token, listing `bindings:read`.
     The last three are for the workload that delivers: it names the tenant, and has nothing but deliveries signed.
     """
 
@@ -45,6 +45,11 @@ class WebhooksStub:
                 '/strongroom.vault.v1.Webhooks/ListEndpoints',
                 request_serializer=strongroom_dot_vault_dot_v1_dot_webhooks__pb2.ListEndpointsRequest.SerializeToString,
                 response_deserializer=strongroom_dot_vault_dot_v1_dot_webhooks__pb2.ListEndpointsResponse.FromString,
+                _registered_method=True)
+        self.UpdateEndpoint = channel.unary_unary(
+                '/strongroom.vault.v1.Webhooks/UpdateEndpoint',
+                request_serializer=strongroom_dot_vault_dot_v1_dot_webhooks__pb2.UpdateEndpointRequest.SerializeToString,
+                response_deserializer=strongroom_dot_vault_dot_v1_dot_webhooks__pb2.UpdateEndpointResponse.FromString,
                 _registered_method=True)
         self.RemoveEndpoint = channel.unary_unary(
                 '/strongroom.vault.v1.Webhooks/RemoveEndpoint',
@@ -74,7 +79,7 @@ class WebhooksStub:
 
 
 class WebhooksServicer:
-    """Creating, removing and rotating need the scope `bindings:write` in the caller's own token, listing `bindings:read`.
+    """Creating, changing, removing and rotating need the scope `bindings:write` in the caller's own token, listing `bindings:read`.
     The last three are for the workload that delivers: it names the tenant, and has nothing but deliveries signed.
     """
 
@@ -88,6 +93,13 @@ class WebhooksServicer:
 
     def ListEndpoints(self, request, context):
         """Every endpoint of the tenant, the oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateEndpoint(self, request, context):
+        """Change what is given of an endpoint; its secrets stay.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -141,6 +153,11 @@ def add_WebhooksServicer_to_server(servicer, server):
                     request_deserializer=strongroom_dot_vault_dot_v1_dot_webhooks__pb2.ListEndpointsRequest.FromString,
                     response_serializer=strongroom_dot_vault_dot_v1_dot_webhooks__pb2.ListEndpointsResponse.SerializeToString,
             ),
+            'UpdateEndpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateEndpoint,
+                    request_deserializer=strongroom_dot_vault_dot_v1_dot_webhooks__pb2.UpdateEndpointRequest.FromString,
+                    response_serializer=strongroom_dot_vault_dot_v1_dot_webhooks__pb2.UpdateEndpointResponse.SerializeToString,
+            ),
             'RemoveEndpoint': grpc.unary_unary_rpc_method_handler(
                     servicer.RemoveEndpoint,
                     request_deserializer=strongroom_dot_vault_dot_v1_dot_webhooks__pb2.RemoveEndpointRequest.FromString,
@@ -175,7 +192,7 @@ def add_WebhooksServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Webhooks:
-    """Creating, removing and rotating need the scope `bindings:write` in the caller's own token, listing `bindings:read`.
+    """Creating, changing, removing and rotating need the scope `bindings:write` in the caller's own token, listing `bindings:read`.
     The last three are for the workload that delivers: it names the tenant, and has nothing but deliveries signed.
     """
 
@@ -223,6 +240,33 @@ class Webhooks:
             '/strongroom.vault.v1.Webhooks/ListEndpoints',
             strongroom_dot_vault_dot_v1_dot_webhooks__pb2.ListEndpointsRequest.SerializeToString,
             strongroom_dot_vault_dot_v1_dot_webhooks__pb2.ListEndpointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateEndpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/strongroom.vault.v1.Webhooks/UpdateEndpoint',
+            strongroom_dot_vault_dot_v1_dot_webhooks__pb2.UpdateEndpointRequest.SerializeToString,
+            strongroom_dot_vault_dot_v1_dot_webhooks__pb2.UpdateEndpointResponse.FromString,
             options,
             channel_credentials,
             insecure,

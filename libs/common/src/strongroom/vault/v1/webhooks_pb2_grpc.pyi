@@ -29,7 +29,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class WebhooksStub:
-    """Creating, removing and rotating need the scope `bindings:write` in the caller's own token, listing `bindings:read`.
+    """Creating, changing, removing and rotating need the scope `bindings:write` in the caller's own token, listing `bindings:read`.
     The last three are for the workload that delivers: it names the tenant, and has nothing but deliveries signed.
     """
 
@@ -43,6 +43,8 @@ class WebhooksStub:
     """
     ListEndpoints: _grpc.UnaryUnaryMultiCallable[_webhooks_pb2.ListEndpointsRequest, _webhooks_pb2.ListEndpointsResponse]
     """Every endpoint of the tenant, the oldest first."""
+    UpdateEndpoint: _grpc.UnaryUnaryMultiCallable[_webhooks_pb2.UpdateEndpointRequest, _webhooks_pb2.UpdateEndpointResponse]
+    """Change what is given of an endpoint; its secrets stay."""
     RemoveEndpoint: _grpc.UnaryUnaryMultiCallable[_webhooks_pb2.RemoveEndpointRequest, _webhooks_pb2.RemoveEndpointResponse]
     """Remove an endpoint and destroy its secrets; a repeat finds nothing."""
     RotateSecret: _grpc.UnaryUnaryMultiCallable[_webhooks_pb2.RotateSecretRequest, _webhooks_pb2.RotateSecretResponse]
@@ -56,7 +58,7 @@ class WebhooksStub:
 
 @_typing.type_check_only
 class WebhooksAsyncStub(WebhooksStub):
-    """Creating, removing and rotating need the scope `bindings:write` in the caller's own token, listing `bindings:read`.
+    """Creating, changing, removing and rotating need the scope `bindings:write` in the caller's own token, listing `bindings:read`.
     The last three are for the workload that delivers: it names the tenant, and has nothing but deliveries signed.
     """
 
@@ -67,6 +69,8 @@ class WebhooksAsyncStub(WebhooksStub):
     """
     ListEndpoints: _aio.UnaryUnaryMultiCallable[_webhooks_pb2.ListEndpointsRequest, _webhooks_pb2.ListEndpointsResponse]  # type: ignore[assignment]
     """Every endpoint of the tenant, the oldest first."""
+    UpdateEndpoint: _aio.UnaryUnaryMultiCallable[_webhooks_pb2.UpdateEndpointRequest, _webhooks_pb2.UpdateEndpointResponse]  # type: ignore[assignment]
+    """Change what is given of an endpoint; its secrets stay."""
     RemoveEndpoint: _aio.UnaryUnaryMultiCallable[_webhooks_pb2.RemoveEndpointRequest, _webhooks_pb2.RemoveEndpointResponse]  # type: ignore[assignment]
     """Remove an endpoint and destroy its secrets; a repeat finds nothing."""
     RotateSecret: _aio.UnaryUnaryMultiCallable[_webhooks_pb2.RotateSecretRequest, _webhooks_pb2.RotateSecretResponse]  # type: ignore[assignment]
@@ -79,7 +83,7 @@ class WebhooksAsyncStub(WebhooksStub):
     """Sign one delivery by every secret of the endpoint that holds now."""
 
 class WebhooksServicer(metaclass=_abc_1.ABCMeta):
-    """Creating, removing and rotating need the scope `bindings:write` in the caller's own token, listing `bindings:read`.
+    """Creating, changing, removing and rotating need the scope `bindings:write` in the caller's own token, listing `bindings:read`.
     The last three are for the workload that delivers: it names the tenant, and has nothing but deliveries signed.
     """
 
@@ -100,6 +104,14 @@ class WebhooksServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_webhooks_pb2.ListEndpointsResponse, _abc.Awaitable[_webhooks_pb2.ListEndpointsResponse]]:
         """Every endpoint of the tenant, the oldest first."""
+
+    @_abc_1.abstractmethod
+    def UpdateEndpoint(
+        self,
+        request: _webhooks_pb2.UpdateEndpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_webhooks_pb2.UpdateEndpointResponse, _abc.Awaitable[_webhooks_pb2.UpdateEndpointResponse]]:
+        """Change what is given of an endpoint; its secrets stay."""
 
     @_abc_1.abstractmethod
     def RemoveEndpoint(
