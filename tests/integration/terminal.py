@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 CTRL_C = "\x03"
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0  # a whole stack may start or end at it
 AGAIN_S = 10.0
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from cli.processes import clean_environment, free_port
 
@@ -198,6 +199,16 @@ def test_wrong_input_is_told_on_standard_error_and_nothing_is_done(
     done = strongroom(*words)
     assert (done.returncode, done.stdout) == (status, ""), done.stderr
     assert said in done.stderr
+
+
+def test_the_exchange_in_its_place_runs_at_a_terminal_until_ctrl_c(at_terminal: Any) -> None:
+    with at_terminal("simulator", "--port", "0", "--control-port", "0") as simulator:
+        simulator.expect('"control_url"')
+        simulator.expect("}")
+        told = json.loads(simulator.shown[simulator.shown.index("{") :])
+        assert httpx.get(f"{told['url']}/api/v2/public/time").json()["code"] == "00000"
+        assert simulator.interrupt() == 0
+        assert "Traceback" not in simulator.shown
 
 
 def test_who_cannot_be_reached_is_exit_status_4_and_may_be_asked_again(strongroom: Any, tmp_path: Path) -> None:

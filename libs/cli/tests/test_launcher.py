@@ -18,6 +18,8 @@ from cli.processes import clean_environment, free_port, port_is_free
 from cli.sample import SampleClient
 from cli.screen import Screen
 
+from tests.integration.terminal import Terminal
+
 pytestmark = pytest.mark.integration
 COMMAND = [sys.executable, "-m", "cli"]
 FIELDS = {"gateway_url", "verifier_target", "vault_target", "ca_file", "client_cert_file", "client_key_file"}
@@ -78,10 +80,14 @@ def stack(home: Path, port: int) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """What `stack.json` says of a stack that runs."""
+    """What `stack.json` says of a stack that runs at a terminal; Ctrl-C there leaves nothing running."""
     home = tmp_path_factory.mktemp("running")
-    with stack(home, free_port()):
+    with Terminal([*COMMAND, "up"], {**environment(home, free_port()), "TERM": "xterm"}) as up:
+        up.expect("Ctrl-C")
         yield described(home)
+        processes = described(home)["pids"]
+        assert up.interrupt() == 0
+        assert not any(exists(pid) for pid in processes.values())
 
 
 def test_the_stack_survives_what_happens_to_it_and_leaves_nothing_behind(tmp_path: Path) -> None:
