@@ -155,6 +155,33 @@ def test_a_key_is_replaced_and_a_refused_one_leaves_the_old_one_in_use(stack, wi
         assert not [one for one in spellings(second["secret_key"]) if one in url + body], url
 
 
+def test_how_a_key_is_called_and_what_it_is_for_is_changed_and_more_uses_are_checked(stack, window):
+    account = stack.account("classic-trader", authorities=["stor", "stow"])
+    found = stack.bind(account, label="Old name", subject="customer-7", scopes=["spot"]).json()["id"]
+    page = window.page
+    page.goto(f"{window.url}/#/bindings/{found}")
+    chip(window, "Connected")
+    page.get_by_role("button", name="Edit").click()
+    dialog = page.get_by_role("dialog", name="Edit “Old name”")
+    expect(dialog.get_by_role("radio", name="Spot", exact=True)).to_be_checked()
+    assert window.violations() == []
+    dialog.get_by_role("textbox", name="Name").fill("x" * 65)
+    dialog.get_by_role("button", name="Save").click()
+    dialog.get_by_text("This text is too long.").wait_for()
+    window.expect_faults("422")
+    assert window.violations() == []
+    dialog.get_by_role("textbox", name="Name").fill("New name")
+    dialog.get_by_role("textbox", name="Customer").fill("")
+    dialog.get_by_role("radio", name="Both", exact=True).check()
+    dialog.get_by_role("button", name="Save").click()
+    dialog.wait_for(state="detached")
+    page.get_by_role("heading", name="New name").wait_for()
+    chip(window, "Incorrect permissions")
+    after = stack.settled(found)
+    assert (after["label"], after["subject"], after["scopes"]) == ("New name", "", ["spot", "futures"])
+    expect(page.get_by_role("button", name="Edit")).to_be_focused()
+
+
 def test_a_revocation_says_what_it_ends_and_then_ends_it(stack, window):
     found = stack.bind(stack.account("classic-trader"), label="Soon gone").json()["id"]
     page = window.page

@@ -1,4 +1,4 @@
-// Owns what a person does to a binding: look again, replace the key, revoke, freeze. Nothing that ends something happens
+// Owns what a person does to a binding: look again, edit, replace the key, revoke, freeze. Nothing that ends something happens
 // without saying first what it ends.
 import { freshKey, send } from '../api.js';
 import { EMPTY, faultsOf, prepare } from '../credential.js';
@@ -10,6 +10,7 @@ import { useStore } from '../store.js';
 import { name } from '../words.js';
 import { CredentialFields } from './credential.js';
 import { Dialog } from './dialog.js';
+import { Edit } from './edit.js';
 import { Findings } from './findings.js';
 import { Trouble } from './parts.js';
 
@@ -22,10 +23,12 @@ export function Actions({ binding, show, read }) {
   return html`
     <div class="actions">
       ${write && html`<${Verify} binding=${binding} show=${show} />`}
+      ${write && html`<button onClick=${() => set('edit')}>Edit</button>`}
       ${write && html`<button onClick=${() => set('replace')}>Replace key</button>`}
       ${may('admin') && !found(binding, 'frozen') && html`<button onClick=${() => set('freeze')}>Freeze</button>`}
       ${write && html`<button class="danger" onClick=${() => set('revoke')}>Revoke</button>`}
     </div>
+    ${open === 'edit' && html`<${Edit} binding=${binding} show=${show} close=${close} />`}
     ${open === 'replace' && html`<${Replace} binding=${binding} show=${show} close=${close} />`}
     ${open === 'revoke' && html`<${Revoke} binding=${binding} read=${read} close=${close} />`}
     ${open === 'freeze' && html`<${Freeze} binding=${binding} read=${read} close=${close} />`}

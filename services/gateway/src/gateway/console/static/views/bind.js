@@ -9,7 +9,7 @@ import { useStore } from '../store.js';
 import { CredentialFields, Field } from './credential.js';
 import { Addresses } from './findings.js';
 import { Outcome } from './outcome.js';
-import { Trouble } from './parts.js';
+import { Scopes, Trouble } from './parts.js';
 
 const BIND = 7;
 const AGAIN = ['offline', 'unavailable', 'deadline_exceeded', 'internal', 'request_timeout']; // may have had its effect
@@ -61,14 +61,6 @@ function Body({ step, at, id, told, scopes, setScopes, values, setValues, done }
   if (at === BIND) return html`<${Values} told=${told} scopes=${scopes} setScopes=${setScopes} values=${values} setValues=${setValues} done=${done} />`;
   if (at > BIND) return html`<${Outcome} id=${id} />`;
   return step.id === 'log_in' ? html`<ul>${told.before.map((one) => html`<li key=${one}>${one}</li>`)}</ul>` : null;
-}
-
-/** @param {{ scopes: string[], change: (next: string[]) => void }} props */
-export function Scopes({ scopes, change }) {
-  const pick = [[['spot'], 'Spot'], [['futures'], 'Futures'], [['spot', 'futures'], 'Both']];
-  return html`<fieldset class="choice"><legend>Used for, by your strategies</legend>
-    ${pick.map(([value, label]) => html`<label key=${label}><input type="radio" name="scopes" checked=${String(value) === String(scopes)} onChange=${() => change(value)} />${label}</label>`)}
-  </fieldset>`;
 }
 
 function Permissions({ told, scopes }) {

@@ -1,4 +1,4 @@
-// Owns the small pieces that every view uses: the chip of a status, a problem, a button that copies.
+// Owns the small pieces that several views use: the chip of a status, a problem, a button that copies, what a key is for.
 import { chip } from '../status.js';
 import { html, useState } from '../html.js';
 
@@ -35,4 +35,12 @@ export function Copy({ text, what }) {
   };
   return html`<button type="button" class="small" onClick=${copy}>${copied ? 'Copied' : 'Copy'}<span class="hidden"> ${what}</span></button>
     <span class="hidden" role="status">${copied ? `${what} copied` : ''}</span>`;
+}
+
+/** @param {{ scopes: string[], change: (next: string[]) => void }} props */
+export function Scopes({ scopes, change }) {
+  const pick = [[['spot'], 'Spot'], [['futures'], 'Futures'], [['spot', 'futures'], 'Both']];
+  return html`<fieldset class="choice"><legend>Used for, by your strategies</legend>
+    ${pick.map(([value, label]) => html`<label key=${label}><input type="radio" name="scopes" checked=${String(value) === String(scopes)} onChange=${() => change(value)} />${label}</label>`)}
+  </fieldset>`;
 }
