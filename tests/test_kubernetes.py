@@ -1,5 +1,6 @@
 """What is applied to a cluster, rendered: valid, closed, and in agreement with the services and the documentation."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -7,15 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from cli import redis_users
 from common.config import ServiceSettings, Settings
 from gateway.settings import DelivererSettings, GatewaySettings
 from vault import freezes_servicer, revocations_servicer, tenants_servicer, trail_servicer, webhooks_servicer
 from vault import servicer as vault_servicer
 from vault.settings import ProvisionSettings, VaultSettings
-from verifier import api
+from verifier import api, jobs
 from verifier.settings import ApiSettings, WorkerSettings
 
 ROOT = Path(__file__).parent.parent
@@ -35,6 +38,8 @@ OUTSIDE = {
     "strongroom/redis": "Redis",
     "strongroom/hashicorp-vault": "HashiCorp Vault",
 }
+# Of the kinds that Kubernetes does not know itself, closed: see scripts/crd_schemas.py.
+SCHEMAS = json.loads((ROOT / "tests/schemas/crds.json").read_text())["schemas"]
 Manifest = dict[str, Any]
 
 
@@ -63,14 +68,26 @@ def containers(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
         yield from ((name, one) for one in pod["spec"]["containers"])
 
 
+@pytest.mark.bar(58)
 @pytest.mark.parametrize("version", ["1.34", "1.37"])
 def test_every_manifest_is_valid_and_has_no_field_that_kubernetes_does_not_know(
     manifests: list[Manifest], version: str
 ) -> None:
     for one in manifests:
-        if one["apiVersion"].startswith("cert-manager.io/"):
-            continue
-        kubernetes_validate.validate(one, version, strict=True)
+        kind = f"{one['apiVersion']}/{one['kind']}"
+        if kind in SCHEMAS:
+            jsonschema.validate(one, SCHEMAS[kind])
+        else:
+            kubernetes_validate.validate(one, version, strict=True)
+
+
+@pytest.mark.parametrize("kind", ["ScaledObject", "TriggerAuthentication", "Certificate"])
+def test_a_mistyped_field_of_a_kind_of_others_would_be_found(manifests: list[Manifest], kind: str) -> None:
+    one = next(iter(of(manifests, kind).values()))
+    schema = SCHEMAS[f"{one['apiVersion']}/{kind}"]
+    for wrong in ({**one, "spek": {}}, {**one, "spec": {**one["spec"], "pollInterval": 1}}, {**one, "spec": []}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, schema)
 
 
 def test_a_mistyped_field_would_be_found(manifests: list[Manifest]) -> None:
@@ -84,10 +101,12 @@ def test_a_mistyped_field_would_be_found(manifests: list[Manifest]) -> None:
         )
 
 
+@pytest.mark.bar(58)
 def test_no_secret_is_among_the_manifests(manifests: list[Manifest]) -> None:
     assert of(manifests, "Secret") == {}
 
 
+@pytest.mark.bar(58)
 def test_every_pod_keeps_to_the_restricted_profile_and_has_no_token(manifests: list[Manifest]) -> None:
     assert set(pods(manifests)) == {*OURS, "provision"}
     for name, pod in pods(manifests).items():
@@ -110,6 +129,7 @@ def test_every_pod_keeps_to_the_restricted_profile_and_has_no_token(manifests: l
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
+@pytest.mark.bar(58)
 def test_every_image_is_named_by_its_digest(manifests: list[Manifest]) -> None:
     for name, container in containers(manifests):
         assert re.fullmatch(r"strongroom-(gateway|vault|verifier)@sha256:[0-9a-f]{64}", container["image"]), name
@@ -118,7 +138,7 @@ def test_every_image_is_named_by_its_digest(manifests: list[Manifest]) -> None:
 def test_every_process_gets_the_settings_that_it_knows_and_needs(manifests: list[Manifest]) -> None:
     platform = next(one for name, one in of(manifests, "ConfigMap").items() if name.startswith("platform-"))
     for name, container in containers(manifests):
-        names = [one["name"] for one in container["env"]]
+        names = [one["name"] for one in container["env"] if one["name"].startswith("STRONGROOM_")]
         given = {one.removeprefix("STRONGROOM_").lower() for one in names}
         fields = SETTINGS[name].model_fields
         assert len(given) == len(names), name
@@ -143,6 +163,7 @@ def test_every_file_of_a_setting_lies_on_a_volume(manifests: list[Manifest]) -> 
                 assert str(Path(one["value"]).parent) in mounted, (name, one["name"])
 
 
+@pytest.mark.bar(58)
 def test_every_process_is_watched_as_it_answers(manifests: list[Manifest]) -> None:
     for name, container in containers(manifests):
         if name == "provision":
@@ -158,17 +179,46 @@ def test_every_process_is_watched_as_it_answers(manifests: list[Manifest]) -> No
         assert pods(manifests)[name]["spec"]["terminationGracePeriodSeconds"] >= stops + 10 + 5
 
 
+@pytest.mark.bar(58)
 def test_a_disruption_takes_one_process_at_most_and_two_of_each_kind_run(manifests: list[Manifest]) -> None:
-    budgets, scaled = of(manifests, "PodDisruptionBudget"), of(manifests, "HorizontalPodAutoscaler")
+    budgets, scaled = of(manifests, "PodDisruptionBudget"), of(manifests, "HorizontalPodAutoscaler", "ScaledObject")
     assert set(budgets) == set(scaled) == set(OURS)
     for name in OURS:
         assert budgets[name]["spec"]["maxUnavailable"] == 1
         assert budgets[name]["spec"]["selector"]["matchLabels"] == {"app.kubernetes.io/name": name}
-        assert scaled[name]["spec"]["minReplicas"] >= 2
+        assert scaled[name]["spec"].get("minReplicas", scaled[name]["spec"].get("minReplicaCount", 0)) >= 2
         assert scaled[name]["spec"]["scaleTargetRef"]["name"] == name
         target = of(manifests, "Deployment", "StatefulSet")[name]
         assert target["kind"] == scaled[name]["spec"]["scaleTargetRef"]["kind"]
         assert "replicas" not in target["spec"], "a number here and the scaling would take turns"
+
+
+@pytest.mark.bar(58)
+def test_workers_are_scaled_by_the_jobs_that_somebody_waits_for(manifests: list[Manifest]) -> None:
+    spec = of(manifests, "ScaledObject")["worker"]["spec"]
+    (trigger,) = spec["triggers"]
+    asked = trigger["metadata"]
+    # What KEDA's scaler reads; it ignores a name that it does not know.
+    known = {"address", "enableTLS", "databaseIndex", "stream", "consumerGroup", "lagCount", "activationLagCount"}
+    assert (trigger["type"], set(asked)) == ("redis-streams", known)
+    assert all(isinstance(value, str) for value in asked.values())
+    assert (asked["stream"], asked["consumerGroup"], asked["enableTLS"]) == (jobs.ASKED, jobs.GROUP, "true")
+    assert int(asked["lagCount"]) == WorkerSettings.model_fields["slots"].default
+    platform = next(one for name, one in of(manifests, "ConfigMap").items() if name.startswith("platform-"))
+    assert asked["address"] == platform["data"]["redis-address"]
+    allowed = of(manifests, "TriggerAuthentication")[trigger["authenticationRef"]["name"]]["spec"]["secretTargetRef"]
+    assert {one["parameter"] for one in allowed} == {"username", "password"}
+    assert spec["fallback"]["replicas"] >= spec["minReplicaCount"]
+
+
+def test_each_process_is_a_user_of_its_own_at_redis_over_tls(manifests: list[Manifest]) -> None:
+    found = {}
+    for name, container in containers(manifests):
+        for one in container["env"]:
+            if one["name"] == "STRONGROOM_REDIS_URL":
+                found[name] = one["value"]
+    assert found == {name: f"rediss://{name}@$(REDIS_ADDRESS)/0$(REDIS_OPTIONS)" for name in set(OURS) - {"vault"}}
+    assert set(found) < set(redis_users.users())
 
 
 def test_certificates_carry_the_names_that_the_services_ask_for(manifests: list[Manifest]) -> None:
@@ -220,6 +270,7 @@ def _pairs(manifests: list[Manifest], side: str) -> set[tuple[str, str, int]]:
     return found
 
 
+@pytest.mark.bar(58)
 def test_who_may_talk_to_whom_is_what_the_documentation_says_and_both_ends_agree(manifests: list[Manifest]) -> None:
     table = re.findall(r"^\| ([\w ]+) \| ([\w ]+) \| (\d+) \|$", DOCUMENT.read_text(), re.MULTILINE)
     told = {(one, other, int(port)) for one, other, port in table}
@@ -237,7 +288,11 @@ def test_whatever_is_not_listed_is_denied_in_both_directions(manifests: list[Man
 
 def test_what_must_be_brought_is_told(manifests: list[Manifest]) -> None:
     made = set(of(manifests, "ConfigMap", "Secret")) | {f"{name}-tls" for name in OURS}
-    used = set()
+    used = {
+        one["name"]
+        for each in of(manifests, "TriggerAuthentication").values()
+        for one in each["spec"]["secretTargetRef"]
+    }
     for pod in pods(manifests).values():
         for volume in pod["spec"]["volumes"]:
             used.add(volume.get("secret", {}).get("secretName") or volume["configMap"]["name"])

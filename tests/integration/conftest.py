@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 from cli.processes import free_port
 from cli.settings import LaunchSettings
 from cli.stack import Stack, embedded
@@ -123,6 +124,12 @@ class Driver:
         return eventually(read, seconds)
 
 
+def denied(stack: Stack) -> list[dict[str, Any]]:
+    """Return what Redis refused to the processes since it started: nothing, whatever the suite has them do."""
+    with redis.Redis.from_url(stack.description["redis_url"], decode_responses=True) as server:
+        return [one for one in server.acl_log() if one["username"] in {"gateway", "deliverer", "verifier", "worker"}]
+
+
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Driver]:
     home = tmp_path_factory.mktemp("stack")
@@ -134,6 +141,8 @@ def running(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Confi
     with Stack(settings, lambda _: None, servers) as stack:
         stack.start()
         yield Driver(stack)
+        refused = denied(stack)
+    assert refused == [], "Redis refused something to a process of ours: see redis_users.acl"
 
 
 @pytest.fixture

@@ -2,12 +2,13 @@
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
-from cli.files import private_folder, write_private
+from cli.files import private_folder
 from cli.processes import free_port
 from cli.settings import LaunchSettings
 from cli.stack import Stack
@@ -108,7 +109,8 @@ class Pair:
         self.primary = driver.child("valkey")
         self.link = Wire(network, self.primary.port)
         self.fronts = {name: Wire(network, self.primary.port) for name in PROCESSES}
-        write_private(private_folder(home) / "password", self.primary.password_file.read_text())
+        shutil.copy2(self.primary.password_file, private_folder(home))
+        shutil.copytree(self.primary.home / "users", home / "users")
         self.replica = Valkey(home)
         self.old = redis.Redis.from_url(self.primary.url)
         self.new = redis.Redis.from_url(self.replica.url)
@@ -152,7 +154,7 @@ def failing(tmp_path: Path) -> Iterator[tuple[Driver, Pair]]:
             made.enter_context(wire)
             child = driver.child(name)
             child.stop()
-            child.environment["STRONGROOM_REDIS_URL"] = f"redis://127.0.0.1:{wire.port}/0"
+            child.environment["STRONGROOM_REDIS_URL"] = f"redis://{name}@127.0.0.1:{wire.port}/0"
             child.environment |= {"STRONGROOM_RECONCILE_SECONDS": "5"} if name == "worker" else {}
             child.start()
         yield driver, pair

@@ -11,6 +11,7 @@ import pytest
 from cli.bootstrap import unseal_vault, write_identities
 from cli.processes import Child, LaunchError, clean_environment, free_port, listens
 
+REDIS_USERS = ("gateway", "verifier", "worker", "deliverer")
 CONFIGURATION = Path(__file__).parents[3] / "deploy" / "compose" / "vault.hcl"
 
 
@@ -44,12 +45,17 @@ def vault(home: Path) -> Iterator[str]:
 def test_each_process_finds_its_own_key_and_nobody_elses(home: Path) -> None:
     own = {"tls.pem", "tls.key", "ca.pem"}
     found = {folder.name: {file.name for file in folder.iterdir()} for folder in home.iterdir()}
-    assert found["gateway"] == found["verifier"] == found["worker"] == found["deliverer"] == {*own, "jwks.json"}
+    assert found["gateway"] == found["verifier"] == found["worker"] == found["deliverer"]
+    assert found["gateway"] == {*own, "jwks.json", "redis.password"}
     assert found["vault"] == {*own, "jwks.json", "login.key"}
-    assert found["hashicorp-vault"] == found["redis"] == own
+    assert found["hashicorp-vault"] == own
+    assert found["redis"] == {*own, "users.acl", "redis.password"}
     assert found["provision"] == {"login.pub", "tenants.json"}
     keys = {(home / name / "tls.key").read_bytes() for name in found if "tls.key" in found[name]}
     assert len(keys) == 8
+    passwords = {(home / name / "redis.password").read_text() for name in (*REDIS_USERS, "redis")}
+    assert len(passwords) == 5
+    assert not any(password in (home / "redis" / "users.acl").read_text() for password in passwords)
 
 
 def test_tenants_and_authority_are_kept_while_certificates_are_renewed(home: Path) -> None:

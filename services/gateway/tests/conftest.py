@@ -243,7 +243,7 @@ def targets(background: Background, authority: Authority, issuer: TokenIssuer) -
 @pytest.fixture(scope="session")
 def settings(targets: Any, authority: Authority, issuer: TokenIssuer, valkey: Valkey) -> dict[str, Any]:
     """The settings of a gateway, as texts without their prefix."""
-    leaf = authority.issue("gateway")
+    leaf, (redis_url, password_file) = authority.issue("gateway"), valkey.account("gateway")
     return {
         "listen": f"127.0.0.1:{free_port()}",
         "health_address": f"127.0.0.1:{free_port()}",
@@ -252,8 +252,8 @@ def settings(targets: Any, authority: Authority, issuer: TokenIssuer, valkey: Va
         "tls_ca_file": str(leaf.ca_file),
         "jwt_issuer": issuer.issuer,
         "jwks_file": str(issuer.jwks_file),
-        "redis_url": valkey.address,
-        "redis_password_file": str(valkey.password_file),
+        "redis_url": redis_url,
+        "redis_password_file": str(password_file),
         "vault_target": targets.vault,
         "verifier_target": targets.verifier,
         "egress_ips": "203.0.113.7, 203.0.113.8",

@@ -60,8 +60,8 @@ def test_check_prints_the_settings_without_the_password(environment, valkey):
     done = _run(environment, "--check")
     assert done.returncode == 0
     assert f"STRONGROOM_LISTEN={environment['STRONGROOM_LISTEN']}" in done.stdout
-    assert f"STRONGROOM_REDIS_URL={valkey.address}" in done.stdout
-    assert valkey.password_file.read_text() not in done.stdout + done.stderr
+    assert f"STRONGROOM_REDIS_URL=redis://***@127.0.0.1:{valkey.port}/0" in done.stdout
+    assert valkey.account("gateway")[1].read_text() not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

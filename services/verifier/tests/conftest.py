@@ -267,7 +267,7 @@ class Site:
 
     def settings(self, name: str, **own: Any) -> dict[str, str]:
         """Return the settings of a process of ours, by their lower-case names."""
-        leaf = self.leaf(name)
+        leaf, (redis_url, password_file) = self.leaf(name), self.redis.account(name)
         common = {
             "health_address": f"127.0.0.1:{free_port()}",
             "tls_cert_file": leaf.cert_file,
@@ -276,8 +276,8 @@ class Site:
             "jwt_issuer": self.issuer.issuer,
             "jwks_file": self.issuer.jwks_file,
             "vault_target": self.vault_target,
-            "redis_url": self.redis.address,
-            "redis_password_file": self.redis.password_file,
+            "redis_url": redis_url,
+            "redis_password_file": password_file,
             "egress_ips": ",".join(EGRESS),
         }
         return {key: str(value) for key, value in {**common, **own}.items()}

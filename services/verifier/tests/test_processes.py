@@ -137,7 +137,7 @@ async def test_check_prints_the_settings_without_a_password(site: Any) -> None:
     done = await asyncio.to_thread(_run, "api", "--check", **settings)
     assert done.returncode == 0
     assert "STRONGROOM_LISTEN=127.0.0.1:1" in done.stdout
-    assert site.redis.password_file.read_text() not in done.stdout + done.stderr
+    assert site.redis.account("verifier")[1].read_text() not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

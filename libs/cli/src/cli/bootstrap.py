@@ -9,6 +9,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from cli import redis_users
 from cli.files import private_folder, write_private
 from cli.identities import SERVICE_ACCOUNTS, Identities
 from cli.pki import Authority
@@ -21,7 +22,7 @@ PATIENCE = 60.0
 
 
 def write_identities(home: Path) -> None:
-    """Make `home/<name>` for each process: tls.pem, tls.key, ca.pem, and what else that one needs.
+    """Make `home/<name>` for each process: tls.pem, tls.key, ca.pem, redis.password, and what else that one needs.
 
     `home/authority` keeps the CA, the issuer and the tenants; `home/client` is for people: certificate and tokens.
     """
@@ -39,6 +40,7 @@ def write_identities(home: Path) -> None:
     for name in STATES:
         private_folder(home / name)
     _write_provisioning(home / "provision", identities)
+    _write_redis_users(home)
     described = {"tenants": [asdict(tenant) for tenant in identities.tenants], "admin_token": identities.admin_token}
     write_private(home / "client" / "tokens.json", json.dumps(described, indent=2))
 
@@ -60,6 +62,18 @@ def unseal_vault(home: Path, url: str, patience: float = PATIENCE) -> None:
                 raise LaunchError(f"The Vault at {url} does not become active.")
             time.sleep(0.2)
         write_private(home / "provision" / "token", admin.provisioning_token())
+
+
+def _write_redis_users(home: Path) -> None:
+    """Give each process its password at Redis and nobody else's, and the server the users' rules.
+
+    The server's own health check is the user who may see how many jobs wait.
+    """
+    passwords = {name: file.read_text() for name, file in redis_users.keep_passwords(home / "authority/redis").items()}
+    write_private(home / "redis" / "users.acl", redis_users.acl_file(passwords))
+    write_private(home / "redis" / "redis.password", passwords["scaler"])
+    for name in passwords.keys() & set(SERVICE_ACCOUNTS):
+        write_private(home / name / "redis.password", passwords[name])
 
 
 def _write_provisioning(folder: Path, identities: Identities) -> None:

@@ -23,3 +23,7 @@ class RedisServer(Child):
     address: str
     password_file: Path
     url: str
+
+    @abstractmethod
+    def account(self, user: str) -> tuple[str, Path]:
+        """Return the address for a process, with its user's name, and the file with its password."""

@@ -73,8 +73,9 @@ class Gateway(Service):
             return False
 
 
-def _redis(plan: Plan) -> dict[str, str]:
-    return {"REDIS_URL": plan.redis.address, "REDIS_PASSWORD_FILE": str(plan.redis.password_file)}
+def _redis(plan: Plan, user: str) -> dict[str, str]:
+    address, password_file = plan.redis.account(user)
+    return {"REDIS_URL": address, "REDIS_PASSWORD_FILE": str(password_file)}
 
 
 def gateway(plan: Plan) -> Gateway:
@@ -83,7 +84,7 @@ def gateway(plan: Plan) -> Gateway:
         "LISTEN": f"127.0.0.1:{plan.settings.port}",
         "VAULT_TARGET": plan.vault_target,
         "VERIFIER_TARGET": plan.verifier_target,
-        **_redis(plan),
+        **_redis(plan, "gateway"),
         "EGRESS_IPS": plan.settings.egress_ips,
         "CONSOLE_URL": plan.gateway_url,
         "CONSOLE_LOCAL_FILE": str(plan.console.file),
@@ -94,7 +95,7 @@ def gateway(plan: Plan) -> Gateway:
 
 def deliverer(plan: Plan) -> Service:
     """The process that delivers webhooks; here also to this machine."""
-    own = {"VAULT_TARGET": plan.vault_target, **_redis(plan), "WEBHOOKS_LOOPBACK": "true"}
+    own = {"VAULT_TARGET": plan.vault_target, **_redis(plan, "deliverer"), "WEBHOOKS_LOOPBACK": "true"}
     return Service("deliverer", plan, ["gateway", "deliver"], "deliverer", own)
 
 
@@ -114,7 +115,7 @@ def verifier(plan: Plan) -> Service:
     own = {
         "LISTEN": plan.verifier_target,
         "VAULT_TARGET": plan.vault_target,
-        **_redis(plan),
+        **_redis(plan, "verifier"),
         "BITGET_URL": plan.bitget_url,
         "EGRESS_IPS": plan.settings.egress_ips,
     }
@@ -125,7 +126,7 @@ def worker(plan: Plan) -> Service:
     """One worker of the pool."""
     own = {
         "VAULT_TARGET": plan.vault_target,
-        **_redis(plan),
+        **_redis(plan, "worker"),
         "BITGET_URL": plan.bitget_url,
         "EGRESS_IPS": plan.settings.egress_ips,
     }

