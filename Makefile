@@ -6,7 +6,7 @@ MEMBERS := libs/common libs/simulator libs/cli libs/client services/gateway serv
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test drill drill-outage drill-redis drill-load bench-custody bench-use bench-verify check protos client locks clean env
+.PHONY: help up demo test drill drill-outage drill-redis drill-load bench-custody bench-use bench-verify check docs protos client locks clean env
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ check: $(READY) ## what CI checks: format, lint, types, import rules, protos, lo
 	$(BIN)/python scripts/client_resources.py --check
 	$(BIN)/python scripts/locks.py --check
 
+docs: $(READY) ## the documentation as a site, in site/; open site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 protos: $(READY) ## regenerate the code of protos/
 	$(BIN)/python scripts/protos.py
 
@@ -60,7 +63,7 @@ locks: $(READY) ## resolve the hashed requirements of each member anew
 	$(BIN)/python scripts/locks.py
 
 clean: ## remove the environment and the caches (the state in .strongroom stays)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 env: $(READY) ## make the environment only
 

@@ -4,7 +4,6 @@ The tenant comes from the proven token alone. The token is passed on as it came;
 """
 
 import re
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,19 +26,27 @@ class Session:
     authorization: str = field(repr=False)
 
 
-def session(scope: str, *, counted: bool = True) -> Callable[[Request], Awaitable[Session]]:
-    """Return the dependency that admits callers whose token carries `scope` and whose tenant may ask now.
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The dependency that admits callers whose token carries `scope` and whose tenant may ask now.
 
     `counted` requests stand among the tenant's calls at once.
     """
 
-    async def admitted(request: Request) -> Session:
+    scope: str
+    counted: bool = True
+
+    async def __call__(self, request: Request) -> Session:
+        """Return the session of a request; raise what refuses it."""
         value = request.headers.get("authorization")
         if value is None and (console := of(request).console) is not None:
-            value = page.bearer(request, console.origin, scope)
-        return await admit(request, scope, value, counted=counted)
+            value = page.bearer(request, console.origin, self.scope)
+        return await admit(request, self.scope, value, counted=self.counted)
 
-    return admitted
+
+def session(scope: str, *, counted: bool = True) -> Admission:
+    """Return the dependency for a route that `scope` opens."""
+    return Admission(scope, counted)
 
 
 async def admit(request: Request, scope: str, value: str | None, *, counted: bool = True) -> Session:

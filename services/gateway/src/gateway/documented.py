@@ -5,10 +5,12 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from gateway import incident_schemas, problems, schemas, tenant_schemas, trail_schemas, webhook_schemas
+from gateway.auth import Admission
 
 _REF: Final = "#/components/schemas/{model}"
 _MODELS: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
@@ -92,6 +94,11 @@ def body(model: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
+def opened_by(scope: str, *, also_without: bool = False) -> dict[str, Any]:
+    """Return the OpenAPI of a route that a token with `scope` opens, and if told so no token at all."""
+    return {"security": [{"token": [scope]}, *([{}] if also_without else [])]}
+
+
 def document(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI document of the app."""
     made = get_openapi(title="Strongroom", version="1", description=DESCRIPTION, routes=app.routes)
@@ -101,6 +108,11 @@ def document(app: FastAPI) -> dict[str, Any]:
     components["schemas"]["Problem"] = components["schemas"].pop("ProblemBody")
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "at+jwt (RFC 9068)"}}
     made["security"] = [{"token": []}]
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            for scope in [one.call.scope for one in route.dependant.dependencies if isinstance(one.call, Admission)]:
+                for method in route.methods or ():
+                    made["paths"][route.path_format][method.lower()] |= opened_by(scope)
     for operation in [one for path in made["paths"].values() for one in path.values()]:
         if "HTTPValidationError" in str(operation["responses"].get("422")):
             del operation["responses"]["422"]  # the framework's own, which is never sent

@@ -50,13 +50,23 @@ async def execute(
     return using.answer(await of(request).signing.execute(who.authorization, binding_id, made, key))
 
 
-@router.get("/proxy/{path:path}", summary="Read through a drop-in base URL", responses=PROXY_ANSWERS)
+@router.get(
+    "/proxy/{path:path}",
+    summary="Read through a drop-in base URL",
+    openapi_extra=documented.opened_by(EXECUTE, also_without=True),
+    responses=PROXY_ANSWERS,
+)
 async def read(request: Request, binding_id: str) -> Response:
     """Ask the exchange as its own client does. Public market data needs no token."""
     return await _proxied(request, binding_id)
 
 
-@router.post("/proxy/{path:path}", summary="Trade through a drop-in base URL", responses=PROXY_ANSWERS)
+@router.post(
+    "/proxy/{path:path}",
+    summary="Trade through a drop-in base URL",
+    openapi_extra=documented.opened_by(EXECUTE),
+    responses=PROXY_ANSWERS,
+)
 async def trade(request: Request, binding_id: str) -> Response:
     """Ask the exchange as its own client does."""
     return await _proxied(request, binding_id)
