@@ -123,6 +123,26 @@ async def test_only_an_administrator_changes_tenants_and_a_tenant_knows_of_itsel
     assert told.quotas == tp.TenantQuotas()
 
 
+async def test_every_rule_and_quota_that_an_operator_sets_is_kept_as_it_was_said(world: World, connect: Any) -> None:
+    tenants, admin = TenantsStub(connect("gateway")), bearer(world, "o" * 26, "admin")
+    quotas = tp.TenantQuotas(**{field.name: 7 for field in tp.TenantQuotas.DESCRIPTOR.fields})
+    asked = tp.CreateTenantRequest(idempotency_key="all-of-it", name="Desk", quotas=quotas)
+    made = (await call(tenants.CreateTenant, asked, timeout_s=10, authorization=admin)).tenant
+    assert made.quotas == quotas
+    for field in quotas.DESCRIPTOR.fields:
+        setattr(quotas, field.name, 9)
+    rules = TenantRules(
+        errors=["rotation_due"], rotation_days=9, denied_capabilities=["spot_trade"], symbols=["BTCUSDT"],
+        denied_calls=["POST /api/v2/spot/trade/place-order"], max_order_notional="9", max_daily_notional="99",
+    )  # fmt: skip
+    assert {field.name for field, _ in rules.ListFields()} == {field.name for field in rules.DESCRIPTOR.fields}
+    change = tp.ChangeTenantRequest(tenant_id=made.id, quotas=quotas, rules=rules)
+    await call(tenants.ChangeTenant, change, timeout_s=10, authorization=admin)
+    read = tp.GetTenantRequest(tenant_id=made.id)
+    kept = (await call(tenants.GetTenant, read, timeout_s=10, authorization=admin)).tenant
+    assert (kept.quotas, kept.rules) == (quotas, rules)
+
+
 @pytest.mark.parametrize(
     ("wrong", "field"),
     [

@@ -109,7 +109,7 @@ def _rules(asked: TenantRules) -> Rules:
 
 def _quotas(asked: TenantQuotas) -> Quotas:
     try:
-        return quotas_of({"requests_per_minute": asked.requests_per_minute, "concurrency": asked.concurrency})
+        return quotas_of({field.name: getattr(asked, field.name) for field in TenantQuotas.DESCRIPTOR.fields})
     except ValueError as error:
         raise _wrong("quotas", f"{error}.") from None
 
