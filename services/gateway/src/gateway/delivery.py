@@ -6,6 +6,7 @@ once: whoever is cut off between an answer and its record sends it again, under 
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from common import logs
@@ -14,6 +15,7 @@ from common.errors import NotFound, StrongroomError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from gateway import delivery_measures as measures
 from gateway.delivery_client import DeliveryClient, Target
 from gateway.delivery_source import Source, history_gone
 from gateway.delivery_state import Attempt, DeliveryState, Item, kept_endpoints
@@ -94,6 +96,8 @@ class Deliveries:
             for gone in kept - {one.id for one in targets}:
                 await DeliveryState(self._redis, tenant, gone).remove()
         self._targets, self._looked = found, now
+        with suppress(RedisError):  # what cannot be measured is delivered all the same
+            await measures.look(self._redis, found, self._now())
 
     async def _serve(self, target: Target) -> None:
         """Take in what is new and send what is due, until nothing is."""
@@ -156,10 +160,12 @@ class Deliveries:
         taken = 200 <= status < 300
         reason = reason or ("" if taken else "status")
         await state.note(Attempt(moment * 1000, item.id, item.binding, item.tries + 1, status, reason))
+        measures.ATTEMPTS.of("delivered" if taken else "failed").inc()
         if taken:
             await state.delivered(item, self._now())
         elif self._now() - item.queued_ms >= GIVEN_UP_S * 1000:
             logs.get().warning("delivery_given_up", tenant=target.tenant, binding=item.binding, attempts=item.tries + 1)
+            measures.GIVEN_UP.inc()
             await state.died(item, self._now(), reason if reason != "status" else f"status_{status}")
         else:
             pause = PAUSES_S[min(item.tries, len(PAUSES_S) - 1)] * self._jitter(0.8, 1.2)

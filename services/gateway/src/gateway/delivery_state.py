@@ -174,6 +174,12 @@ def endpoints_key(tenant: str) -> str:
     return f"sr:{{{tenant}}}:hooks"
 
 
+def keys_to_watch(tenant: str, endpoint: str) -> tuple[str, str]:
+    """Return the keys of what is due, a sorted set by time (Unix ms) of bindings, and of the list of dead letters."""
+    prefix = f"sr:{{{tenant}}}:hook:{endpoint}:"
+    return prefix + "due", prefix + "dead"
+
+
 async def kept_endpoints(redis: Redis, tenant: str) -> set[str]:
     """Return the endpoints of a tenant that have keys; raises RedisError."""
     members: Any = await redis.smembers(endpoints_key(tenant))

@@ -4,6 +4,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
+from common.metrics import CONTENT_TYPE
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -38,7 +39,7 @@ class Ops:
             body = {"status": "ready" if self.ready else "not_ready", "dependencies": found}
             return Response(json.dumps(body), 200 if self.ready else 503, media_type=JSON)
         if path == "/metrics":
-            return Response(self._metrics.text(), media_type="text/plain; version=0.0.4")
+            return Response(self._metrics.text(), media_type=CONTENT_TYPE)
         if path == "/openapi.json":
             return Response(self._document, media_type=JSON)
         return Response(status_code=404)

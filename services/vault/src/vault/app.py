@@ -31,7 +31,15 @@ from strongroom.vault.v1.tenants_pb2_grpc import add_TenantsServicer_to_server
 from strongroom.vault.v1.trail_pb2_grpc import add_TrailServicer_to_server
 from strongroom.vault.v1.webhooks_pb2_grpc import add_WebhooksServicer_to_server
 
-from vault import freezes_servicer, purposes, revocations_servicer, tenants_servicer, trail_servicer, webhooks_servicer
+from vault import (
+    freezes_servicer,
+    measures,
+    purposes,
+    revocations_servicer,
+    tenants_servicer,
+    trail_servicer,
+    webhooks_servicer,
+)
 from vault.actor import Admission
 from vault.audit import AuditLog
 from vault.bindings import Bindings
@@ -77,7 +85,7 @@ class App:
     """The service on its collaborators; `serve` runs it until told to stop."""
 
     def __init__(self, settings: VaultSettings, clock: Clock | None = None, steps: Steps | None = None) -> None:
-        clock = clock or SystemClock()
+        self._clock = clock = clock or SystemClock()
         self._http = VaultHttp(settings.connection, Logins(settings.connection, settings.login_key_file, clock))
         self._transit = Transit(self._http)
         self._directory = VaultDirectory(self._http)
@@ -240,9 +248,12 @@ class App:
         try:
             await self._transit.canary()
         except StrongroomError as error:
+            measures.CANARY.of("failed").inc()
             logs.get().warning("not_ready", reason=error.reason)
             await self._health.ready(False)
         else:
+            measures.CANARY.of("done").inc()
+            measures.CANARY_AT.set(self._clock.unix())
             await self._health.ready(True)
 
     async def _reconcile(self, stopping: asyncio.Event) -> None:
@@ -250,4 +261,5 @@ class App:
         while not stopping.is_set():
             with contextlib.suppress(StrongroomError):
                 await self._reconciler.round()
+                measures.TIDY_AT.set(self._clock.unix())
             await lifecycle.pause(stopping, RECONCILE_S * random.uniform(0.8, 1.2))  # noqa: S311  not a secret

@@ -12,10 +12,10 @@ from typing import Any, Final, TypeVar
 
 from common import context, logs, trail
 from common.clock import Clock, rfc3339, timestamp
-from common.errors import StrongroomError, Unavailable
+from common.errors import PolicyRefused, StrongroomError, Unavailable
 from common.trail import Position
 
-from vault import calls
+from vault import calls, measures
 from vault.actor import Actor
 from vault.audit_files import AuditFiles
 
@@ -84,6 +84,7 @@ class AuditLog:
     async def refuse(self, actor: Actor, name: str, binding: str, facts: Fields) -> None:
         """Write the line of an action that policy refused; raise Unavailable when it cannot be written."""
         await self._enqueue({**_about(actor, name, binding), **facts, "phase": "refused"})
+        measures.ended(actor.service, name, [facts], None, PolicyRefused.kind)
 
     @contextlib.asynccontextmanager
     async def action(self, actor: Actor, name: str, binding: str, **facts: str | int) -> AsyncIterator[dict[str, Any]]:
@@ -108,16 +109,18 @@ class AuditLog:
             for failure in intents:
                 if isinstance(failure, BaseException):
                     raise failure
-            told: dict[str, Any] = {"outcome": "interrupted"}
+            told: dict[str, Any] = {"outcome": measures.INTERRUPTED}
+            ended = measures.INTERRUPTED
             try:
                 if isinstance(found, BaseException):
                     raise found
                 yield told, found
-                told["outcome"] = "done"
+                told["outcome"] = ended = measures.DONE
             except StrongroomError as error:
-                told["outcome"] = error.reason
+                told["outcome"], ended = error.reason, error.kind
                 raise
             finally:
+                measures.ended(actor.service, name, about, told.get("rule"), ended)
                 if ids and "vault_request_id" not in told:
                     told["vault_request_ids"] = ids
                 for line, intent in zip(about, intents, strict=True):
@@ -140,6 +143,7 @@ class AuditLog:
                 raw, made = self._chained([fields for fields, _, _ in batch])
                 if await asyncio.to_thread(self._append, raw):
                     positions, self._end = made, made[-1]
+                    measures.AUDIT_LINES.inc(len(made))
             finally:
                 _tell([written for _, written, _ in batch], positions)
             if turns and positions:
@@ -169,10 +173,13 @@ class AuditLog:
     def _append(self, raw: bytes) -> bool:
         """Append lines; return whether they are on disk."""
         try:
-            self._files.append(raw)
+            with measures.AUDIT_SECONDS.time():
+                self._files.append(raw)
         except OSError as error:
+            measures.AUDIT_FAILURES.inc()
             logs.get().error("audit_write_failed", error=type(error).__name__, code=error.errno or 0)
             return False
+        measures.AUDIT_WRITTEN_AT.set(self._clock.unix())
         return True
 
     def _turn(self) -> None:

@@ -14,6 +14,7 @@ from common.clock import Clock, rfc3339, timestamp
 from common.errors import StrongroomError
 from common.trail import CLOSING, HEAD_WINDOW, ChainBroken, Head, Position
 
+from vault import measures
 from vault.audit import AuditLog
 from vault.store import HeadKey, OwnDocuments, put_own, unavailable
 
@@ -102,7 +103,10 @@ class Heads:
     async def _tried(self, attempt: Awaitable[T]) -> T | None:
         try:
             async with asyncio.timeout(LIMIT_S):
-                return await attempt
+                found = await attempt
+            measures.HEADS.of("done").inc()
+            return found
         except (StrongroomError, TimeoutError) as error:
+            measures.HEADS.of("late").inc()
             logs.get().warning("audit_head_late", error=type(error).__name__)
             return None

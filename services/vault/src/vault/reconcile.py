@@ -15,6 +15,7 @@ from common.clock import Clock
 from common.errors import StrongroomError
 from common.ids import BINDING_ID, TENANT_ID
 
+from vault import measures
 from vault.actor import Actor
 from vault.audit import AuditLog
 from vault.bindings import Bindings
@@ -114,6 +115,7 @@ class Reconciler:
                 try:
                     await action(name)
                 except StrongroomError as error:
+                    measures.TIDIED.of("failed").inc()
                     logs.get().warning("reconcile_failed", reason=error.reason)
 
         await asyncio.gather(*(guarded(name) for name in names))
@@ -138,6 +140,7 @@ class Reconciler:
         credential = await self._documents.read(tenant, "credentials", name)
         if has_key or (credential and credential.data is not None):
             await self._bindings.revoke(Actor(tenant, "vault"), name)
+            measures.TIDIED.of("revocation").inc()
             logs.get().info("revocation_finished", tenant=tenant, binding=name)
 
     async def _rotation(self, tenant: str, name: str, record: Record) -> None:
@@ -146,9 +149,11 @@ class Reconciler:
         if record.left is not None:
             async with self._audit.action(actor, "finish_rotation", name):
                 await self._settlements.finish(tenant, name)
+            measures.TIDIED.of("rotation").inc()
             logs.get().info("rotation_finished", tenant=tenant, binding=name)
         elif interrupted(record, self._clock.unix()):
             await self._settlements.abandon(actor, name, 0, INTERRUPTED, ())
+            measures.TIDIED.of("interrupted_rotation").inc()
             logs.get().info("rotation_given_up", tenant=tenant, binding=name)
 
     async def _sweep(self, tenant: str, name: str, version: int, *, begun: bool) -> None:
@@ -160,6 +165,7 @@ class Reconciler:
             await self._bindings.fence(tenant, name)
             await self._bindings.records.mark(tenant, name, sweeping=False, cas=version)
         self._orphans[tenant].pop(name, None)
+        measures.TIDIED.of("orphan").inc()
         logs.get().info("orphan_swept", tenant=tenant, binding=name)
 
     async def _claim(self, tenant: str, fingerprint: str) -> None:
@@ -171,4 +177,5 @@ class Reconciler:
         async with self._audit.action(Actor(tenant, "vault"), "release", name):
             freed = await claims.free(tenant, fingerprint, version)
         if freed:
+            measures.TIDIED.of("dead_claim").inc()
             logs.get().info("dead_claim_released", tenant=tenant)

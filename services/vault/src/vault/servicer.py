@@ -44,6 +44,7 @@ from strongroom.vault.v1.signer_pb2 import (
 )
 from strongroom.vault.v1.signer_pb2_grpc import SignerServicer
 
+from vault import measures
 from vault.actor import WEBSOCKET, Actor, Admission
 from vault.asked import Asked, asked
 from vault.bindings import Bindings
@@ -108,12 +109,14 @@ class Store(BindingStoreServicer):
 
     async def Bind(self, request: BindRequest, context: ServicerContext) -> BindResponse:
         """Store a credential."""
-        actor, tenant = await self._admission.admit(context, WRITE)
-        wanted = asked(actor.tenant, request)
-        request.ClearField("credential")
-        view = await self._view(tenant)
-        await self._admit(actor, wanted)
-        binding, created = await self._bindings.bind(actor, wanted, tenant.quotas.bindings)
+        with measures.bind() as told:
+            actor, tenant = await self._admission.admit(context, WRITE)
+            wanted = asked(actor.tenant, request)
+            request.ClearField("credential")
+            view = await self._view(tenant)
+            await self._admit(actor, wanted)
+            binding, created = await self._bindings.bind(actor, wanted, tenant.quotas.bindings)
+            told.outcome = "created" if created else "repeated"
         return BindResponse(binding=view(binding), created=created)
 
     async def WrappingKey(self, request: WrappingKeyRequest, context: ServicerContext) -> WrappingKeyResponse:  # noqa: ARG002

@@ -4,15 +4,16 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from random import SystemRandom
 from typing import Any, Final
 
 import grpc
 from common import logs, redis
-from common.clock import SystemClock
+from common.clock import Clock, SystemClock
 from common.errors import StrongroomError
 from common.lifecycle import pause, until
 from common.rpc import client
@@ -51,6 +52,8 @@ async def run_worker(settings: WorkerSettings, stopping: asyncio.Event) -> None:
     """Work off the queue, and keep Redis in line with Vault, until `stopping`."""
     logs.configure("worker", settings.log_level)
     clock = SystemClock()
+    from verifier import queue_measures  # noqa: PLC0415  told by workers alone
+
     schedule = Schedule(settings.verify_seconds, SystemRandom().uniform)
     async with links_of(settings, stopping) as links, open_session() as session:
         vault, status = VaultClient(links.vault), Status(links.redis, clock)
@@ -82,9 +85,19 @@ async def run_worker(settings: WorkerSettings, stopping: asyncio.Event) -> None:
             clock=clock,
         )
         duty = asyncio.create_task(_reconcile(reconciler, lost, stopping, settings.reconcile_seconds))
+        looking = asyncio.create_task(
+            until(stopping, queue_measures.PERIOD_S, partial(_looked, queue_measures.look, links.redis, clock))
+        )
         await pool.run(stopping)
         duty.cancel()
-        await asyncio.gather(duty, return_exceptions=True)
+        looking.cancel()
+        await asyncio.gather(duty, looking, return_exceptions=True)
+
+
+async def _looked(look: Callable[[Redis, Clock], Awaitable[None]], store: Redis, clock: Clock) -> None:
+    """Tell what the queues hold; what Redis does not answer stays as it was, and its time tells how old that is."""
+    with suppress(RedisError, OSError):
+        await look(store, clock)
 
 
 async def _reconcile(reconciler: Reconciler, lost: asyncio.Event, stopping: asyncio.Event, period: float) -> None:

@@ -17,7 +17,7 @@ from strongroom.signing.v1.signing_service_pb2 import ExecuteHead, ExecuteReques
 from strongroom.types.v1.binding_pb2 import REASON_UNSPECIFIED, Reason
 from strongroom.types.v1.request_pb2 import ExchangeRequest, Header, SignedRequest
 
-from verifier import client_orders
+from verifier import client_orders, measures
 from verifier.accounts import Accounts
 from verifier.background import Background
 from verifier.bitget import codes, passage, reply
@@ -120,20 +120,25 @@ class Execution:
     @asynccontextmanager
     async def _sent(self, order: Order, account: Caller, signed: SignedRequest) -> AsyncIterator[Received]:
         """Send and give what comes back; whatever goes wrong is told by whether it may have had an effect."""
-        secrets = passage.secrets_of(signed)
+        secrets, started = passage.secrets_of(signed), self._clock.monotonic()
         try:
             async with self._wire.send(signed, _seconds()) as answer:
                 rest = passage.cleared(answer.content, secrets)
                 first, whole = await passage.beginning(rest)
                 remaining = dict(answer.headers).get(reply.REMAINING)
                 found = reply.read(order.endpoint, answer.status, first if whole else b"", remaining, secrets)
+                measures.exchange(
+                    "trade", self._clock.monotonic() - started, found.status, measures.code(found, whole=whole)
+                )
                 passage.check(found.body, secrets)
                 await self._told(account, found)
                 head = _head(found, passage.headers(answer.headers, secrets))
                 yield Received(head, found, first, rest)
         except NotSent:
+            measures.exchange("trade", self._clock.monotonic() - started, 0, measures.UNREACHABLE)
             raise _unreachable("Bitget cannot be reached at the moment; nothing was sent.") from None
         except (Lost, passage.Unfit) as failure:
+            measures.exchange("trade", self._clock.monotonic() - started, 0, measures.UNREACHABLE)
             raise _missing(order, unfit=isinstance(failure, passage.Unfit)) from None
 
     async def _told(self, account: Caller, found: Reply) -> None:

@@ -16,6 +16,7 @@ from strongroom.types.v1.request_pb2 import QueryParameter, SignedRequest
 from strongroom.verifier.v1.market_service_pb2 import AskRequest, AskResponse
 from strongroom.verifier.v1.market_service_pb2_grpc import MarketServiceServicer
 
+from verifier import measures
 from verifier.bitget import passage, reply
 from verifier.bitget.budget import Budget, Caller, TooLate
 from verifier.bitget.wire import CHUNK, Lost, NotSent, Wire
@@ -63,12 +64,16 @@ class MarketServicer(MarketServiceServicer):
         async with self._room:
             endpoint = f"GET {request.path}"
             await self._turn(endpoint)
+            now = asyncio.get_running_loop().time
+            started = now()
             try:
                 async with self._wire.send(asked, _seconds()) as answer:
                     rest = passage.cleared(answer.content, ())
                     first, whole = await passage.beginning(rest)
                     remaining = dict(answer.headers).get(reply.REMAINING)
-                    await self._told(reply.read(endpoint, answer.status, first if whole else b"", remaining, ()))
+                    found = reply.read(endpoint, answer.status, first if whole else b"", remaining, ())
+                    measures.exchange("market", now() - started, found.status, measures.code(found, whole=whole))
+                    await self._told(found)
                     headers = passage.headers(answer.headers, ())
                     yield AskResponse(status=answer.status, headers=headers, body=first[:CHUNK])
                     for start in range(CHUNK, len(first), CHUNK):
@@ -76,6 +81,7 @@ class MarketServicer(MarketServiceServicer):
                     async for chunk in rest:
                         yield AskResponse(body=chunk)
             except (NotSent, Lost, passage.Unfit):
+                measures.exchange("market", now() - started, 0, measures.UNREACHABLE)
                 raise Unavailable("exchange_unavailable", "Bitget's answer did not come.", retry_after=2) from None
 
     async def _turn(self, endpoint: str) -> None:

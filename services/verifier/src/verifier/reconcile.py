@@ -15,6 +15,7 @@ from common.clock import Clock
 from redis.asyncio import Redis
 from strongroom.types.v1.binding_pb2 import STATUS_PENDING, STATUS_REVOKED, Binding
 
+from verifier import measures
 from verifier.index import Index
 from verifier.jobs import Job, Queue
 from verifier.missed import WANTED
@@ -135,6 +136,7 @@ class Reconciler:
         state = Round(full, sum(len(names) for _, names in found))
         await self._walk(found, state, cursor)
         await self._vanished({tenant for tenant, _ in found}, state)
+        measures.reconciled(self._clock.unix(), state.restored, state.planned, state.forgotten, full=full)
         if full:
             self._full_at = self._clock.monotonic() + self._schedule.uniform(*FULL_S)
             await self._redis.set(RECENT, "1", ex=RECENT_S)

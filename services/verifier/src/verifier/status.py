@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 from strongroom.types.v1.binding_pb2 import STATUS_PENDING, STATUS_REVOKED, Binding, Change, Observation
 from strongroom.verifier.v1.verification_service_pb2 import Event
 
-from verifier import changes, status_scripts
+from verifier import changes, measures, status_scripts
 from verifier.index import index_key, labels, projection_key
 from verifier.rotation import under_way
 
@@ -152,7 +152,12 @@ class Status:
             for draft, before in zip(drafts, known, strict=True):
                 keys, values = self._command(draft, before)
                 await self._write(keys=keys, args=values, client=batch)
-            return [int(answer) for answer in await batch.execute()]
+            answers = [int(answer) for answer in await batch.execute()]
+        for draft, before, answer in zip(drafts, known, answers, strict=True):
+            if answer == 1 and draft.binding.revision != before.revision:
+                changed = draft.binding.updated_at.ToMilliseconds() / 1000
+                measures.EVENT_LAG.observe(max(0.0, self._clock.unix() - changed))
+        return answers
 
     def _command(self, draft: Draft, before: Known) -> tuple[list[str], list[Any]]:
         binding, tenant = draft.binding, draft.binding.tenant_id

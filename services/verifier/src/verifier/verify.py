@@ -22,7 +22,7 @@ from strongroom.types.v1.binding_pb2 import (
 )
 from strongroom.types.v1.request_pb2 import ExchangeRequest, SignedRequest
 
-from verifier import confirmation, enrolment, observe, rotation, verdict
+from verifier import confirmation, enrolment, measures, observe, rotation, verdict
 from verifier.bitget.budget import Caller
 from verifier.bitget.client import BitgetClient
 from verifier.bitget.codes import ExchangeFailure
@@ -76,6 +76,7 @@ class Verification:
             await self._status.forget(job.tenant, job.binding)
             return Outcome(verified=False)
         except StrongroomError as error:
+            measures.VERIFICATIONS.of("put_off").inc()
             logs.get().warning("verification_put_off", binding=job.binding, kind=error.kind, reason=error.reason)
             return self._again(job, verified=False)
 
@@ -220,11 +221,13 @@ class Verification:
             planned = timestamp(self._clock.unix() + (outcome.next_s or 0.0))
             known.observation.next_verification_at.CopyFrom(planned)
         await self._status.publish([Draft(binding, known.observation, known.started_ms)])
+        measures.VERIFICATIONS.of("frozen").inc()
         logs.get().info("verification_frozen", tenant=binding.tenant_id, binding=binding.id)
         return outcome
 
     async def _ended(self, binding: Binding) -> Outcome:
         await self._status.recorded(binding)
+        measures.VERIFICATIONS.of("ended").inc()
         return Outcome(verified=False)
 
     async def _publish(
@@ -233,6 +236,8 @@ class Verification:
         seen = observe.with_clock(seen, self._exchange.time.skew_s)
         seen.next_verification_at.CopyFrom(timestamp(self._clock.unix() + (outcome.next_s or 0.0)))
         changed = await self._status.observed(binding, seen, started_ms, known)
+        ended = "stale" if seen.stale else "verdict" if outcome.reply else "unconfirmed"
+        measures.verified(binding.verdict, ended)
         logs.get().info(
             "verified",
             tenant=binding.tenant_id,
@@ -240,7 +245,7 @@ class Verification:
             revision=binding.revision,
             state=binding_pb2.Status.Name(binding.verdict.status),
             reason=binding_pb2.Reason.Name(binding.verdict.reason),
-            outcome="stale" if seen.stale else "verdict" if outcome.reply else "unconfirmed",
+            outcome=ended,
             count=int(changed),
         )
 

@@ -12,6 +12,7 @@ from common.clock import Clock
 from common.lifecycle import DRAIN_S, pause, until
 from redis.exceptions import RedisError
 
+from verifier import measures
 from verifier.jobs import ASKED, BACKGROUND, STREAMS, Delivery, GroupLost, Job, Misfit, Outcome, Queue, decode
 from verifier.schedule import Schedule
 from verifier.status import Known, Status
@@ -57,6 +58,7 @@ class Handler:
         outcome = self._answered(delivery, known, started_ms) or await self._verify(job, started_ms, known)
         await self._plan(job, outcome)
         await self._queue.finish(delivery, job, outcome, started_ms, self._clock.unix())
+        measures.JOBS.of(job.cause).inc()
 
     async def _locked(self, job: Job, delivery: Delivery) -> int:
         """Take the binding's lock and return when; 0 when another job keeps it for longer than this one may wait."""
@@ -90,6 +92,7 @@ class Handler:
             async with asyncio.timeout(VERIFICATION_S):
                 return await self._verification.run(job, started_ms, known)
         except TimeoutError:
+            measures.VERIFICATIONS.of("too_slow").inc()
             logs.get().warning("verification_too_slow", binding=job.binding, attempt=job.attempt)
             return Outcome(verified=False, next_s=self._schedule.after_failure(job.attempt), attempt=job.attempt + 1)
 
@@ -207,6 +210,7 @@ class Pool:
         try:
             await self._handler.handle(delivery, job)
         except Exception as error:  # noqa: BLE001  whatever one job meets, the pool goes on and the job comes again
+            measures.FAILED.inc()
             logs.get().error("job_failed", job=delivery.entry, error=type(error).__name__, where=logs.places(error))
         finally:
             self._running.pop(delivery, None)
@@ -214,6 +218,7 @@ class Pool:
 
     async def _bury(self, delivery: Delivery, reason: str) -> None:
         await self._queue.bury(delivery, reason)
+        measures.BURIED.of(reason).inc()
         logs.get().error("job_buried", job=delivery.entry, reason=reason)
 
     async def _renew(self) -> None:

@@ -8,9 +8,9 @@ import grpc
 from common import context
 from common.rpc.errors import from_rpc
 from common.rpc.renewal import RenewingChannel
-from common.rpc.server import MAX_MESSAGE
 from common.rpc.tls import Files, Identity
 
+MAX_MESSAGE: Final = 1 << 20
 OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_send_message_length", MAX_MESSAGE),

@@ -15,10 +15,12 @@ from typing import Any, Final
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import DecodeError
+from prometheus_client import Counter, Histogram
 
-from common import context, logs
+from common import context, logs, metrics
 from common.errors import Internal, InvalidArgument, PermissionDenied, StrongroomError
-from common.rpc.errors import to_rpc
+from common.rpc.client import MAX_MESSAGE
+from common.rpc.errors import CODES, to_rpc
 from common.rpc.tls import Identity
 
 Callers = Mapping[str, frozenset[str]]
@@ -27,7 +29,6 @@ Register = Callable[[grpc.aio.Server], None]
 Parse = Callable[[bytes], Any]
 
 NAMESPACE: Final = "strongroom"
-MAX_MESSAGE: Final = 1 << 20
 OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_send_message_length", MAX_MESSAGE),
@@ -37,6 +38,17 @@ OPTIONS: Final = (
 )
 
 peer: ContextVar[str] = ContextVar("peer")
+CALLS: Final = Counter("strongroom_rpc_server_calls", "Calls answered", ("method", "code"), registry=metrics.REGISTRY)
+SECONDS: Final = Histogram(
+    "strongroom_rpc_server_duration_seconds",
+    "Time to the answer of a call that is no stream",
+    ("method",),
+    registry=metrics.REGISTRY,
+    buckets=metrics.BUCKETS,
+)
+FINE: Final = "OK"
+GONE: Final = "CANCELLED"
+ENDS: Final = frozenset((FINE, GONE, *(code.name for code in CODES.values())))
 
 
 def authorization(rpc: ServicerContext) -> str | None:
@@ -45,11 +57,28 @@ def authorization(rpc: ServicerContext) -> str | None:
     return values[0] if len(values) == 1 and isinstance(values[0], str) else None
 
 
+class _Call:
+    """How a call of one method goes: since when, and with which code it ends."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.code = GONE
+
+    def ended(self, calls: metrics.Family[Counter], method: str) -> float:
+        """Count it and return how many seconds it took."""
+        calls.of(method, self.code).inc()
+        return time.monotonic() - self.started
+
+
 class Edge(grpc.aio.ServerInterceptor):
     """Admit, place in context, and translate errors for every method of a server."""
 
     def __init__(self, callers: Callers, trust_domain: str) -> None:
         self._callers = callers
+        self._names = {method: _short(method) for method in callers}
+        self._calls = metrics.Family(CALLS, (self._names.values(), ENDS), begun=False)
+        for name in self._names.values():  # so that the first failure is an increase
+            self._calls.of(name, to_rpc(Internal())[0].name)
         self._spiffe = re.compile(rf"spiffe://{re.escape(trust_domain)}/ns/{NAMESPACE}/sa/([a-z-]+)")
 
     async def intercept_service(
@@ -75,17 +104,23 @@ class Edge(grpc.aio.ServerInterceptor):
         raise TypeError(f"{method} has a shape that the edge does not guard")
 
     def _unary(self, method: str, parse: Parse, behaviour: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+        name, seconds = self._names[method], SECONDS.labels(self._names[method])
+
         async def guarded(request: bytes, rpc: ServicerContext) -> Any:
-            started = time.monotonic()
+            call = _Call()
             try:
                 self._enter(method, rpc)
-                return await behaviour(_message(parse, request), rpc)
+                answer = await behaviour(_message(parse, request), rpc)
+                call.code = FINE
+                return answer
             except StrongroomError as error:
-                await self._refuse(method, rpc, error, started)
+                await self._refuse(method, rpc, error, call)
             except grpc.aio.AbortError:
                 raise
             except Exception as error:  # noqa: BLE001  the last line of defence: nothing else may reach the caller
-                await self._refuse(method, rpc, _unexpected(method, error), started)
+                await self._refuse(method, rpc, _unexpected(method, error), call)
+            finally:
+                seconds.observe(call.ended(self._calls, name))
 
         return guarded
 
@@ -98,18 +133,21 @@ class Edge(grpc.aio.ServerInterceptor):
         """
 
         async def guarded(request: Any, rpc: ServicerContext) -> AsyncIterator[Any]:
-            started = time.monotonic()
+            call = _Call()
             try:
                 self._enter(method, rpc)
                 async with aclosing(behaviour(read(request), rpc)) as items:
                     async for item in items:
                         yield item
+                call.code = FINE
             except StrongroomError as error:
-                await self._refuse(method, rpc, error, started)
+                await self._refuse(method, rpc, error, call)
             except grpc.aio.AbortError:
                 raise
             except Exception as error:  # noqa: BLE001  as above
-                await self._refuse(method, rpc, _unexpected(method, error), started)
+                await self._refuse(method, rpc, _unexpected(method, error), call)
+            finally:
+                call.ended(self._calls, self._names[method])
 
         return guarded
 
@@ -134,11 +172,18 @@ class Edge(grpc.aio.ServerInterceptor):
         return ""
 
     @staticmethod
-    async def _refuse(method: str, rpc: ServicerContext, error: StrongroomError, started: float) -> None:
-        elapsed = round((time.monotonic() - started) * 1000, 1)
+    async def _refuse(method: str, rpc: ServicerContext, error: StrongroomError, call: _Call) -> None:
+        elapsed = round((time.monotonic() - call.started) * 1000, 1)
         logs.get().info("rpc_refused", method=method, kind=error.kind, reason=error.reason, duration_ms=elapsed)
         code, text, trailing = to_rpc(error)
+        call.code = code.name
         await rpc.abort(code, text, trailing)
+
+
+def _short(method: str) -> str:
+    """Return `Service/Method` of a full name: short names are unique among our services."""
+    service, name = method.strip("/").split("/")
+    return f"{service.rpartition('.')[2]}/{name}"
 
 
 def _message(parse: Parse, raw: bytes) -> Any:

@@ -4,10 +4,17 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import grpc
 
+from common import metrics
 from common.config import ServiceSettings
+from common.rpc import certificate
+
+CERTIFICATE_ENDS: Final = metrics.gauge(
+    "strongroom_certificate_expires_timestamp_seconds", "When the certificate that this process shows ends"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,7 @@ class Files:
         self._identity = identity
         self._stamp = identity.stamp()
         self._pem = identity.read()
+        CERTIFICATE_ENDS.set_function(lambda: certificate.ends(self.pem().cert))
 
     def pem(self) -> Pem:
         """Return the same object as long as no file has changed; safe to call from any thread."""

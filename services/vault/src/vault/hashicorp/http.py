@@ -15,6 +15,7 @@ from common.errors import Internal, PermissionDenied, Unavailable
 from common.secret import Secret
 
 from vault import calls
+from vault.hashicorp import measures
 from vault.hashicorp.exchange import PROBE_S, Exchange, Lost, Said
 from vault.hashicorp.login import Connection, Logins, Role
 from vault.hashicorp.nodes import Node, Nodes, Pledge, Unfit, claim, opened, pledge
@@ -72,7 +73,16 @@ class VaultHttp:
         Raises Internal for a path outside the grammar (before any socket is opened) and Unavailable for an identity
         that Vault does not know any more: it was there at the start, and no caller is to blame.
         """
-        path = guarded(segments)
+        path, started = guarded(segments), asyncio.get_running_loop().time()
+        answer = await self._called(role, method, path, body, pure=pure)
+        kind = measures.operation(method, segments)
+        measures.CALLS.of(kind, _ended(answer)).inc()
+        measures.SECONDS.of(kind).observe(asyncio.get_running_loop().time() - started)
+        return answer
+
+    async def _called(
+        self, role: Role, method: str, path: str, body: dict[str, Any] | None, *, pure: bool
+    ) -> Answer | Lost:
         token = await self._token(role)
         if token is None:
             return Lost(sent=False)
@@ -197,6 +207,12 @@ def read(answer: Answer | Lost) -> Answer | None:
 def sealed(answer: Answer) -> bool:
     """Tell whether Vault refused before any work because it is sealed."""
     return answer.status == 503 and "sealed" in answer.errors
+
+
+def _ended(answer: Answer | Lost) -> str:
+    if isinstance(answer, Lost):
+        return "lost" if answer.sent else "not_sent"
+    return measures.outcome(answer.status, not_done=answer.status in NOT_DONE or sealed(answer))
 
 
 def _why(answer: Answer) -> Why:

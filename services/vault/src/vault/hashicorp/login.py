@@ -20,6 +20,7 @@ from hvac.exceptions import Forbidden, InvalidRequest, VaultError
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
+from vault.hashicorp import measures
 from vault.hashicorp.pace import Pace
 from vault.store import unavailable
 
@@ -139,6 +140,7 @@ class Logins:
         self._clock = clock
         self._entries: dict[Role, _Entry] = {}
         self._pace = Pace(sum(TIMEOUT))
+        measures.TOKEN_LIFE.set_function(self._life)
 
     async def token(self, role: Role) -> Secret:
         """Return a token of `role`; raise PermissionDenied when Vault has no such role, Unavailable otherwise."""
@@ -203,6 +205,7 @@ class Logins:
     async def _paced(self, role: Role, entry: _Entry) -> tuple[Secret, int]:
         """Log in and tell the pace how that ended."""
         answered: bool | None = None
+        ended = "unanswered"
         try:
             made = await asyncio.to_thread(self._login, role)
         except NoAnswer:
@@ -210,12 +213,19 @@ class Logins:
             raise unavailable() from None
         except StrongroomError:
             answered = entry.refused = True
+            ended = "refused"
             raise
         else:
-            answered = True
+            answered, ended = True, "done"
             return made
         finally:
+            measures.LOGINS.of(ended).inc()
             self._pace.ended(self._clock.monotonic(), answered=answered)
+
+    def _life(self) -> float:
+        """Return for how many seconds the service's own token is still good."""
+        entry = self._entries.get(SERVICE)
+        return max(0.0, entry.expires_at - self._clock.monotonic()) if entry and entry.token else 0.0
 
     def _of(self, name: str) -> list[_Entry]:
         return [entry for role, entry in self._entries.items() if role.name == name]

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
+from common import metrics
 from common.clock import Clock
 
 from verifier.bitget import codes, limits
@@ -33,6 +34,13 @@ REFUSED_S: Final = 1.1
 SPENT_S: Final = 1.0
 ALONE: Final = 1 / 10
 OWNERS_KEPT: Final = 10_000
+LANES: Final = ("verify", "trade", "own")
+TURNS: Final = metrics.counters(
+    "strongroom_budget_turns",
+    "Calls that asked for their turn: had it at once, after waiting, or not in time",
+    lane=LANES,
+    outcome=("at_once", "waited", "refused"),
+)
 # Asks whether the exchange serves our address: False when it is refused, None when that cannot be told.
 Reaches = Callable[[], Awaitable[bool | None]]
 
@@ -84,6 +92,8 @@ class Waiting(ABC):
     A call that its endpoint holds back lets those behind it pass. None waits longer than `latest_s`.
     """
 
+    lane = "own"  # by which its turns are counted
+
     def __init__(self, latest_s: float = LATEST_S) -> None:
         self._latest_s = latest_s
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -95,15 +105,20 @@ class Waiting(ABC):
     async def turn(self, caller: Caller, endpoint: str) -> None:
         """See `Budget`."""
         until = asyncio.get_running_loop().time() + self._latest_s
+        outcome = "refused"
         try:
             async with asyncio.timeout_at(until):
-                if not await self._at_once(caller, endpoint):
+                at_once = await self._at_once(caller, endpoint)
+                if not at_once:
                     async with self._lock(f"{caller.owner} {endpoint}"):
                         await self._wait(caller, endpoint, until)
+            outcome = "at_once" if at_once else "waited"
         except _Beyond as beyond:
             raise TooLate(endpoint, beyond.seconds) from None
         except TimeoutError:
             raise TooLate(endpoint, SPENT_S) from None
+        finally:
+            TURNS.of(self.lane, outcome).inc()
 
     async def _at_once(self, caller: Caller, endpoint: str) -> bool:
         """Take the turn if it can be had now and nobody waits for it; return whether it was."""

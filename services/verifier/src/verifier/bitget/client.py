@@ -13,6 +13,7 @@ from common import logs
 from common.clock import Clock
 from strongroom.types.v1.request_pb2 import ExchangeRequest, QueryParameter, SignedRequest
 
+from verifier import measures
 from verifier.bitget import codes, reply
 from verifier.bitget.budget import Budget, Caller
 from verifier.bitget.clock import ExchangeClock, Reading, Stamp, milliseconds
@@ -129,13 +130,16 @@ class BitgetClient:
         try:
             answer = await self._exchange(endpoint, signed)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            measures.exchange("verify", self._clock.monotonic() - started, 0, measures.UNREACHABLE)
             self._log(endpoint, started, 0, type(error).__name__)
             raise ExchangeFailure(codes.UNREACHABLE, endpoint) from None
+        seconds = self._clock.monotonic() - started
+        measures.exchange("verify", seconds, answer.status, answer.code or measures.UNREADABLE)
         if answer.throttled:
             await self._budget.refused(caller, endpoint, address=answer.address)
         else:
             await self._budget.answered(caller, endpoint, answer.remaining)
-        self._log(endpoint, started, answer.status, answer.code or "unreadable")
+        self._log(endpoint, started, answer.status, answer.code or measures.UNREADABLE)
         return answer
 
     async def _exchange(self, endpoint: str, signed: SignedRequest) -> Reply:

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
-from common import logs
+from common import logs, metrics
 from common.clock import Clock
 
+OFFSET: Final = metrics.gauge(
+    "strongroom_exchange_clock_offset_seconds", "By how much the exchange's clock is ahead of ours, as corrected"
+)
 # Bitget accepts 30 s either way (docs/bitget.md 1.5).
 NOTICED_MS: Final = 1000
 IGNORED_MS: Final = 500
@@ -144,6 +147,7 @@ class ExchangeClock:
 
     def _watch(self) -> None:
         """Tell the operator of a large difference, at most once a minute."""
+        OFFSET.set(self.offset_ms / 1000)
         now = self._clock.monotonic()
         if abs(self.offset_ms) > ALARM_MS and now >= self._alarm_from:
             self._alarm_from = now + ALARM_AGAIN_S

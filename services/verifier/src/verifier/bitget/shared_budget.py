@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from common import logs
+from common import logs, metrics
 from common.clock import Clock
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -32,6 +32,9 @@ from verifier.bitget.budget import (
     Waiting,
 )
 
+UNASKED: Final = metrics.counter(
+    "strongroom_budget_alone", "Times at which Redis did not answer and this process went on with its own budget"
+)
 PREFIX: Final = "sr:{budget}:"
 SHUT: Final = PREFIX + "shut"
 PROBE: Final = PREFIX + "probe"
@@ -166,7 +169,7 @@ class SharedBudget(Waiting):
         super().__init__(latest_s)
         self._clock = clock
         self._reaches = reaches
-        self._lane = "trade" if priority else "verify"
+        self.lane = "trade" if priority else "verify"
         self._step = 60 / per_minute
         self._kept = 0.0 if priority else self._step / KEPT_SHARE
         calls = max(1.0, per_minute * (PRIORITY_BURST if priority else BURST))
@@ -202,7 +205,7 @@ class SharedBudget(Waiting):
                     answer.set_result(told)
 
     def _question(self, asking: Sequence[_Asking]) -> tuple[list[str], list[Any]]:
-        lane = PREFIX + self._lane
+        lane = PREFIX + self.lane
         keys = [EGRESS, f"{lane}:active", SHUT, PROBE, KEPT]
         values: list[Any] = [_us(self._step), _us(self._slack), *map(_ms, (SHUT_S, PROBE_S, PROBING_S, POLL_S))]
         values.append(_us(self._kept))
@@ -251,6 +254,7 @@ class SharedBudget(Waiting):
                 return await script(keys=keys, args=values)
         except (RedisError, OSError, TimeoutError) as error:
             self._away_until = self._clock.monotonic() + AWAY_S
+            UNASKED.inc()
             logs.get().warning("budget_alone", error=type(error).__name__)
             return None
 
