@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 MEMBERS := libs/common libs/simulator libs/cli libs/client services/gateway services/vault services/verifier
+TOOLS  := .venv-tools
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test drill drill-outage drill-redis drill-load bench-custody bench-use bench-verify check docs protos client locks clean env
+.PHONY: help up demo test drill drill-outage drill-redis drill-load bench-custody bench-use bench-verify check docs protos client locks tools audit sbom clean env
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -62,11 +63,24 @@ client: $(READY) ## write the client library's resources anew from openapi.json
 locks: $(READY) ## resolve the hashed requirements of each member anew
 	$(BIN)/python scripts/locks.py
 
+tools: $(TOOLS)/.ready ## make the environment of checkov and pip-audit, which `make audit` and a test of the manifests use
+
+audit: $(TOOLS)/.ready ## ask the advisory service about every locked package; says so where it cannot be reached
+	@$(BIN)/python scripts/audit.py $(TOOLS)
+
+sbom: $(READY) ## write build/sbom/<member>.cdx.json (CycloneDX) and the table of docs/licences.md
+	$(BIN)/python scripts/sbom.py build/sbom
+
 clean: ## remove the environment and the caches (the state in .strongroom stays)
-	rm -rf $(VENV) site .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(TOOLS) site build .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 env: $(READY) ## make the environment only
 
 $(READY): requirements/bootstrap.txt requirements/dev.txt $(MEMBERS:%=%/pyproject.toml)
 	@$(PYTHON) scripts/environment.py $(VENV) $(MEMBERS)
+	@touch $@
+
+$(TOOLS)/.ready: requirements/tools.txt $(READY)
+	@$(BIN)/python -m uv venv --quiet --clear $(TOOLS)
+	@$(BIN)/python -m uv pip install --quiet --python $(TOOLS)/bin/python --require-hashes -r requirements/tools.txt
 	@touch $@

@@ -14,7 +14,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 TARGET: Final = ROOT / "tests" / "schemas" / "crds.json"
 KINDS: Final = {
     "keda": ("keda.sh/v1alpha1", ("ScaledObject", "TriggerAuthentication")),
-    "cert-manager": ("cert-manager.io/v1", ("Certificate", "Issuer")),
+    "cert-manager": ("cert-manager.io/v1", ("Certificate", "ClusterIssuer")),
     "prometheus-operator": ("monitoring.coreos.com/v1", ("PodMonitor", "PrometheusRule", "ServiceMonitor")),
 }
 # One of these apart: a comment, a text, a name, or a sign.

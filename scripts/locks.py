@@ -1,5 +1,5 @@
-"""Write, or with --check compare, the hashed requirement locks: one for development, one per member, and one for the
-exchange clients that tests drive, which stand apart.
+"""Write, or with --check compare, the hashed requirement locks: one for development, one per member, and two that stand
+apart, for the exchange clients that tests drive and for the tools that look at manifests and packages.
 
 Every lock holds names, versions and hashes only, never an address. Members are resolved under the
 development lock as a constraint, so that what is tested is what each image installs.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DEV = ROOT / "requirements" / "dev.txt"
-CLIENTS = ROOT / "requirements" / "clients.txt"
+APART = {"tests/clients/requirements.in": "requirements/clients.txt", "scripts/tools.in": "requirements/tools.txt"}
 MEMBERS = sorted(path.parent for path in ROOT.glob("*/*/pyproject.toml"))
 OWN = ["strongroom-" + member.name for member in MEMBERS]
 
@@ -36,8 +36,10 @@ def write(folder: Path) -> list[tuple[Path, Path]]:
         committed, fresh = member / "requirements.txt", folder / f"{member.name}.txt"
         resolve(member / "pyproject.toml", fresh, committed, "--constraint", str(pairs[0][1]), "--no-annotate")
         pairs.append((committed, fresh))
-    pairs.append((CLIENTS, folder / "clients.txt"))
-    resolve(ROOT / "tests" / "clients" / "requirements.in", pairs[-1][1], CLIENTS, "--no-annotate")
+    for source, lock in APART.items():
+        committed, fresh = ROOT / lock, folder / Path(lock).name
+        resolve(ROOT / source, fresh, committed, "--no-annotate")
+        pairs.append((committed, fresh))
     return pairs
 
 

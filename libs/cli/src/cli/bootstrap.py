@@ -14,7 +14,7 @@ from cli.files import private_folder, write_private
 from cli.identities import SERVICE_ACCOUNTS, Identities
 from cli.pki import Authority
 from cli.processes import LaunchError
-from cli.vault_admin import ACTIVE, SHAMIR, VaultAdmin
+from cli.vault_admin import SERVING, VaultAdmin
 
 SERVERS = ("hashicorp-vault", "redis")
 STATES = ("vault-data", "redis-data")  # made here so that they belong to the user everything runs as
@@ -55,13 +55,21 @@ def unseal_vault(home: Path, url: str, patience: float = PATIENCE) -> None:
             if time.monotonic() > deadline:
                 raise LaunchError(f"Nothing answers at {url}.")
             time.sleep(0.2)
-        admin.initialise(SHAMIR)
+        admin.initialise(admin.shares())
         admin.unseal()
-        while admin.health() != ACTIVE:
+        while admin.health() not in SERVING or (token := _token(admin)) is None:
             if time.monotonic() > deadline:
                 raise LaunchError(f"The Vault at {url} does not become active.")
             time.sleep(0.2)
-        write_private(home / "provision" / "token", admin.provisioning_token())
+        write_private(home / "provision" / "token", token)
+
+
+def _token(admin: VaultAdmin) -> str | None:
+    """Return a token for provisioning, None while no node of the cluster is active."""
+    try:
+        return admin.provisioning_token()
+    except LaunchError:
+        return None
 
 
 def _write_redis_users(home: Path) -> None:

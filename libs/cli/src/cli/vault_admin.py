@@ -17,6 +17,7 @@ from cli.processes import LaunchError
 
 PROVISIONING_TTL = "10m"
 ACTIVE = httpx.codes.OK
+SERVING = (ACTIVE, httpx.codes.TOO_MANY_REQUESTS)  # one that stands by asks the active one
 SHAMIR: Mapping[str, int] = {"secret_shares": 1, "secret_threshold": 1}
 STATIC_SEAL: Mapping[str, int] = {"recovery_shares": 1, "recovery_threshold": 1}
 
@@ -68,9 +69,14 @@ class VaultAdmin:
         write_private(self._init_file, json.dumps({"root_token": told["root_token"], "keys": keys}))
         self._marker.unlink()
 
+    def shares(self) -> Mapping[str, int]:
+        """Return what to initialise the server with, by the kind of its seal."""
+        return SHAMIR if self._seal()["type"] == "shamir" else STATIC_SEAL
+
     def unseal(self) -> None:
-        """Unseal with the kept key, where the server is sealed."""
-        if self._call("GET", "sys/seal-status")["sealed"]:
+        """Unseal with the kept key, where the server is sealed and does not unseal itself."""
+        seal = self._seal()
+        if seal["sealed"] and seal["type"] == "shamir":
             self._call("PUT", "sys/unseal", body={"key": self._kept()["keys"][0]})
 
     def root_token(self) -> str:
@@ -82,6 +88,9 @@ class VaultAdmin:
         wanted = {"policies": ["root"], "ttl": PROVISIONING_TTL, "no_parent": True, "renewable": False}
         made = self._call("POST", "auth/token/create", body=wanted, token=self.root_token())
         return str(made["auth"]["client_token"])
+
+    def _seal(self) -> dict[str, Any]:
+        return self._call("GET", "sys/seal-status")
 
     def _kept(self) -> dict[str, Any]:
         kept: dict[str, Any] = json.loads(self._init_file.read_text())
