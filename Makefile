@@ -7,7 +7,7 @@ TOOLS  := .venv-tools
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test drill drill-outage drill-redis drill-load bench-custody bench-use bench-verify check docs protos client locks tools audit sbom clean env
+.PHONY: help up demo test drill drill-outage drill-redis drill-load bench-custody bench-use bench-verify check docs protos client observability locks tools audit sbom clean env
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -49,6 +49,7 @@ check: $(READY) ## what CI checks: format, lint, types, import rules, protos, lo
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/protos.py --check
 	$(BIN)/python scripts/client_resources.py --check
+	$(BIN)/python scripts/observability.py --check
 	$(BIN)/python scripts/locks.py --check
 
 docs: $(READY) ## the documentation as a site, in site/; open site/index.html
@@ -59,6 +60,9 @@ protos: $(READY) ## regenerate the code of protos/
 
 client: $(READY) ## write the client library's resources anew from openapi.json
 	$(BIN)/python scripts/client_resources.py
+
+observability: $(READY) ## write the PrometheusRule and the dashboard anew from deploy/observability/alerts.yaml
+	$(BIN)/python scripts/observability.py
 
 locks: $(READY) ## resolve the hashed requirements of each member anew
 	$(BIN)/python scripts/locks.py

@@ -98,6 +98,17 @@ def test_every_label_and_its_values_are_those_of_the_table(driver: Driver, used:
     assert seen > 100
 
 
+def test_every_counter_that_an_alert_asks_for_is_told_before_it_ever_rises(driver: Driver) -> None:
+    rules = (Path(__file__).parents[2] / "deploy/observability/alerts.yaml").read_text()
+    rising = re.findall(r"increase\((\w+)(?:\{(\w+)(=|!=)\"(\w+)\"\})?\[", rules)
+    assert len(rising) >= 9
+    pages = "\n".join(page(driver, process) for process in PROCESSES)
+    for name, label, sign, told in rising:
+        lines = re.findall(rf"^{name}(?:\{{.*\}})? ", pages, re.MULTILINE)
+        lines = [line for line in lines if not label or (f'{label}="{told}"' in line) == (sign == "=")]
+        assert lines, (name, label, told)
+
+
 def test_what_was_done_is_counted_where_it_was_done(driver: Driver, used: object) -> None:
     vault, gateway = page(driver, "vault"), page(driver, "gateway")
     assert value(vault, "strongroom_binds_total", outcome="created") >= 2

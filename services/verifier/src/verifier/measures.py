@@ -1,5 +1,6 @@
 """Own what the verifier's processes measure, and the closed sets of its labels. Never an id, a path or a text."""
 
+from itertools import product
 from typing import Final
 
 from common import metrics
@@ -44,6 +45,8 @@ EXCHANGE_CALLS: Final = metrics.counters(
     code=CODES,
     status=CLASSES,
 )
+for _values in product(LANES, [metrics.OTHER], CLASSES):  # so that the first unknown code is an increase
+    EXCHANGE_CALLS.of(*_values)
 EXCHANGE_SECONDS: Final = metrics.histograms(
     "strongroom_exchange_request_duration_seconds",
     "Time of a call to the exchange until its answer is read",

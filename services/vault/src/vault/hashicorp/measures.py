@@ -11,7 +11,6 @@ _DOCUMENTS: Final = {("data", "GET"): "read", ("data", "POST"): "write", ("destr
 CALLS: Final = metrics.counters(
     "strongroom_vault_requests",
     "Calls to HashiCorp Vault or OpenBao, all tries of one together",
-    begun=False,
     operation=OPERATIONS,
     outcome=OUTCOMES,
 )
