@@ -249,6 +249,24 @@ def test_the_guide_and_the_findings_name_permissions_and_limits_alike() -> None:
     assert guide["limits"]["keys_per_account"] == KEYS_LIMIT
 
 
+def test_the_customers_page_is_the_guide_of_the_gateway_in_its_steps_permissions_limits_and_errors() -> None:
+    guide = json.loads(document("services/gateway/src/gateway/data/bitget.json"))
+    page = document("docs/how-to/bitget-key.md")
+    steps = re.findall(r"^\d\. \*\*(.+?)\.\*\*", page, re.MULTILINE)
+    assert steps == [step["title"] for step in guide["steps"]]
+    for scope, modes in guide["permissions"].items():
+        row = re.search(rf"^\| {scope.title()} \| (.*) \| (.*) \|$", page, re.MULTILINE)
+        assert row is not None
+        assert row[1] == "; ".join(modes["classic"])
+        assert row[2] in ("; ".join(modes["unified"]), "the same")
+    errors = re.findall(r"^\| ([A-Z][^|]+) \| [A-Z]", page.split("\n## When it is not Connected\n")[1], re.MULTILINE)
+    assert errors == [*(one["title"] for one in guide["errors"]), "Temporary issue"]
+    limits = guide["limits"]
+    for number in (limits["keys_per_account"], limits["addresses_per_key"]):
+        assert f" {number}" in page
+    assert limits["passphrase_rule"].split(",")[0] in page
+
+
 def test_the_table_of_packages_is_what_the_members_pin() -> None:
     pinned = set()
     for path in OWN:

@@ -1,5 +1,8 @@
-"""The README's commands, run as they stand there against a stack of their own, and what it says they print."""
+"""The commands of the README, the tutorial and the how-tos, run as they stand there against one stack of their own, and
+what is said to be printed. Each document is one script, as a person pastes its blocks into one terminal.
+"""
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -17,9 +20,9 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PATIENCE_S = 240.0  # for a busy machine: what ends is noticed at once
 
 
-def blocks(language: str) -> list[str]:
-    """Return the fenced blocks of the README marked `language`, in order."""
-    return [text for marked, text in FENCE.findall(README) if marked == language]
+def blocks(language: str, text: str = README) -> list[str]:
+    """Return the fenced blocks of a document marked `language`, in order."""
+    return [block for marked, block in FENCE.findall(text) if marked == language]
 
 
 def shown(sample: str) -> list[str]:
@@ -51,6 +54,25 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert not (folder / ".strongroom" / "stack.json").exists()
 
 
+def run(up: Path, text: str) -> str:
+    """Run the `sh` blocks of a document in the stack's folder; return all that was printed once they succeed."""
+    ending = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"
+    script = "set -euo pipefail\n" + ending + "\n".join(blocks("sh", text))
+    log = up / "commands.log"
+    with log.open("wb") as printed:
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=up,
+            env=clean_environment(),
+            stdout=printed,
+            stderr=printed,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+    assert done.returncode == 0, log.read_text()
+    return log.read_text()
+
+
 def test_the_first_two_commands_are_make_up_and_make_test() -> None:
     assert FENCE.findall(README)[0] == ("", "make up\nmake test\n")
     assert "$" not in README[: README.index("make up")]
@@ -73,20 +95,7 @@ def test_make_up_prints_what_the_readme_shows(up: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the README's commands need curl")
 def test_the_commands_bind_follow_verify_refuse_execute_and_revoke(up: Path) -> None:
-    ending = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"
-    script = "set -euo pipefail\n" + ending + "\n".join(blocks("sh"))
-    with (up / "curl.log").open("wb") as log:
-        done = subprocess.run(
-            ["bash", "-c", script],
-            cwd=up,
-            env=clean_environment(),
-            stdout=log,
-            stderr=log,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-    printed = (up / "curl.log").read_text()
-    assert done.returncode == 0, printed
+    printed = run(up, README)
     refused = next(block for block in blocks("") if block.startswith("rejected"))
     assert [line for line in shown(refused) if line not in printed] == []
     events = re.findall(r'"status":"(\w+)","reason":(\S+?),', printed)
@@ -105,3 +114,51 @@ def test_the_commands_bind_follow_verify_refuse_execute_and_revoke(up: Path) -> 
     assert "refused  withdraw" in printed
     left = {path.name for path in (up / ".strongroom").iterdir()}
     assert not left & {"header", "bind.json", "wrong.json", "bound.json", "verified.json", "refused.json"}
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the tutorial's commands need curl")
+def test_the_tutorial_leads_from_nothing_to_a_trade_an_event_and_the_end_of_the_key(up: Path) -> None:
+    text = (ROOT / "docs/tutorial.md").read_text()
+    before = {path.name for path in (up / ".strongroom").iterdir()}
+    printed = run(up, text)
+    samples = [line for block in blocks("", text)[1:] for line in shown(block)]
+    assert samples
+    assert [line for line in samples if line not in printed] == []
+    assert re.search(r'^\{"code":"00000".*"orderId"', printed, re.MULTILINE), printed
+    assert '"status":"live"' in printed
+    for rule in ("refused  withdraw", "(rule tenant_order_notional, ", "(rule tenant_symbol, "):
+        assert rule in printed
+    assert "43118" in printed  # the exchange's own: this client order id is taken
+    told: dict[str, list[str]] = {}  # the statuses of each binding in the events that name changes
+    for binding, status in re.findall(r"^\d{4}-\S+Z +(\w+) +(\w+)(?: \(\w+\))?  \[", printed, re.MULTILINE):
+        told.setdefault(binding, []).append(status)
+    seen = [[status for status, _ in itertools.groupby(one)] for one in told.values()]
+    assert ["connected", "limited", "connected", "revoked"] in seen, printed
+    assert any(one[:2] == ["limited", "connected"] for one in seen), printed
+    assert "permissions.futures_trade yes to no" in printed
+    assert "binding_revoked" in printed
+    assert {path.name for path in (up / ".strongroom").iterdir()} == before
+
+
+HOW_TO = {
+    "docs/how-to/platform-team.md": ["retry: 2000", "connected with version 2", "204", '"bindings": 500'],
+    "docs/how-to/service-author.md": ['"orderId"', '"list":[{', "executed: 200", "of a stream: 2 signed"],
+    "docs/how-to/sre.md": ["connected", "The trail holds."],
+    "docs/how-to/security-officer.md": [
+        *("found in: account.json key.json", "(rule frozen, ", "The trail holds.", "  revoked")
+    ],
+}
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the how-tos' commands need curl")
+@pytest.mark.parametrize("name", HOW_TO)
+def test_a_how_to_does_what_it_says(up: Path, name: str) -> None:
+    before = {path.name for path in (up / ".strongroom").iterdir()}
+    printed = run(up, (ROOT / name).read_text())
+    assert [words for words in HOW_TO[name] if words not in printed] == []
+    assert {path.name for path in (up / ".strongroom").iterdir()} == before
+
+
+def test_every_how_to_with_commands_is_run() -> None:
+    written = {path for path in ROOT.glob("docs/how-to/*.md") if blocks("sh", path.read_text())}
+    assert {path.relative_to(ROOT).as_posix() for path in written} == HOW_TO.keys()
