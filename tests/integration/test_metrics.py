@@ -135,6 +135,14 @@ def test_what_was_done_is_counted_where_it_was_done(driver: Driver, used: object
     eventually(lambda: value(page(driver, "deliverer"), "strongroom_webhook_looked_timestamp_seconds") > 1.7e9)
 
 
+def test_a_key_that_two_tenants_hold_raises_the_operators_alarm(driver: Driver) -> None:
+    credential, counter = driver.account(), "strongroom_keys_bound_elsewhere_total"
+    before = value(page(driver, "vault"), counter)
+    for tenant in (0, 1):
+        assert driver.bind(credential, tenant=tenant).json()["status"] == "connected"
+    eventually(lambda: value(page(driver, "vault"), counter) > before)
+
+
 @pytest.mark.bar(9)
 def test_no_page_tells_a_secret_a_tenant_or_a_binding(driver: Driver, used: tuple[set[bytes], set[bytes]]) -> None:
     needles, names = used

@@ -15,6 +15,7 @@ from common import logs
 from common.errors import Aborted, BindingRevoked, InvalidArgument, NotFound, StrongroomError
 from strongroom.types.v1.binding_pb2 import ENVIRONMENT_DEMO, ENVIRONMENT_LIVE
 
+from vault import measures
 from vault.actor import Actor
 from vault.audit import AuditLog
 from vault.records import Record, Records
@@ -127,6 +128,7 @@ class Enrolments:
         )
         elsewhere = any(owner != tenant for owner, _ in holders)
         if elsewhere:
+            measures.BOUND_ELSEWHERE.inc()
             logs.get().error("key_bound_elsewhere", tenant=tenant, binding=name)
         siblings = sorted(other for (_, other), theirs in members.items() if other != name and theirs == mark)
         return Enrolled(tuple(siblings), len(members), elsewhere, before.get((tenant, name)) != mark)

@@ -75,6 +75,9 @@ _signatures: Final = metrics.counters(
 _binds: Final = metrics.counters(
     "strongroom_binds", "Calls to bind a key", outcome=("created", "repeated", INTERRUPTED, *KINDS)
 )
+BOUND_ELSEWHERE: Final = metrics.counter(
+    "strongroom_keys_bound_elsewhere", "Verifications of keys that another tenant has proven too"
+)
 AUDIT_SECONDS: Final = metrics.histogram(
     "strongroom_audit_append_duration_seconds", "Time to write lines that waited together, with their one fsync"
 )
