@@ -97,6 +97,7 @@ SAFE = {
         ({"console_token_url": "http://127.0.0.1/token"}, "console_token_url: TLS is off"),
         ({"console_local_file": "/console.json"}, "console_local_file: signs people in"),
         ({"webhooks_loopback": True}, "webhooks_loopback: delivers without TLS"),
+        ({"otlp_endpoint": "http://collector:4317"}, "otlp_endpoint: TLS is off"),
     ],
 )
 def test_production_refuses_each_unsafe_setting_by_name(change, named) -> None:
@@ -108,6 +109,8 @@ def test_production_takes_settings_that_are_safe_or_not_there() -> None:
     assert profile.faults(SAFE) == []
     assert profile.faults({"listen": "0.0.0.0:1"}) == []
     assert profile.faults({**SAFE, "console_url": "https://keys.example.com", "console_local_file": None}) == []
+    for collector in ("https://collector:4317", "http://127.0.0.1:4317"):
+        assert profile.faults({**SAFE, "otlp_endpoint": collector}) == []
     assert profile.faults({**SAFE, "redis_url": "unix:///run/redis.sock"}) == []
 
 

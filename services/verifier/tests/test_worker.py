@@ -125,6 +125,21 @@ def test_there_is_no_job_in_poison() -> None:
             decode({name.encode(): value.encode() for name, value in fields.items()})
 
 
+def test_a_job_may_carry_the_trace_of_whoever_asked_and_nothing_else_there() -> None:
+    fields = {b"tenant": TENANT.encode(), b"binding": b"a" * 32, b"cause": b"bind", b"attempt": b"0"}
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    assert decode(fields) == Job(TENANT, "a" * 32, "bind")
+    assert decode({**fields, b"traceparent": trace.encode()}) == Job(TENANT, "a" * 32, "bind", 0, trace)
+    for odd in (
+        b"",
+        trace.upper().encode(),
+        b"x" * 55,
+        trace.replace("4bf92f3577b34da6a3ce929d0e0e4736", "0" * 32).encode(),
+    ):
+        with pytest.raises(Misfit):
+            decode({**fields, b"traceparent": odd})
+
+
 @pytest.mark.bar(39)
 async def test_twenty_poisoned_jobs_are_buried_and_the_pool_lives_on(bench: Any, wait_until: Any) -> None:
     binding = bench.vault.bind(bench.exchange.named("unified-trader"))

@@ -53,6 +53,7 @@ class Service(Child):
             "TLS_CA_FILE": str(leaf.ca_file),
             "JWT_ISSUER": issuer.issuer,
             "JWKS_FILE": str(issuer.jwks_file),
+            **({"OTLP_ENDPOINT": plan.settings.otlp_endpoint} if plan.settings.otlp_endpoint else {}),
         }
         environment = clean_environment(**{f"STRONGROOM_{key}": value for key, value in {**common, **own}.items()})
         super().__init__(name, [sys.executable, "-m", *module], environment, plan.home / "logs")

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from cli.processes import LaunchError
 
 NAMES = {"STRONGROOM_HOME", "STRONGROOM_PORT", "STRONGROOM_BITGET_URL", "STRONGROOM_EGRESS_IPS", "STRONGROOM_LOG_LEVEL"}
+NAMES |= {"STRONGROOM_OTLP_ENDPOINT"}
 # Where commands find a gateway (`room`) or Redis (`reconcile`): not the stack's, and they may stand beside its own.
 OTHERS = {"STRONGROOM_URL", "STRONGROOM_TOKEN_FILE", "STRONGROOM_CA_FILE", "STRONGROOM_TENANT"}
 OTHERS |= {"STRONGROOM_REDIS_URL", "STRONGROOM_REDIS_PASSWORD_FILE"}
@@ -18,17 +19,19 @@ SIMULATED_EGRESS = "127.0.0.1"  # where the simulator sees our requests come fro
 
 @dataclass(frozen=True)
 class LaunchSettings:
-    """Where state lives, the gateway's port, the exchange (None: simulated), the egress addresses, the log level."""
+    """Where state lives, the gateway's port, the exchange (None: simulated), the egress addresses, the log level, and
+    where spans go (None: nowhere)."""
 
     home: Path
     port: int
     bitget_url: str | None
     egress_ips: str
     log_level: str = "info"
+    otlp_endpoint: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read the five variables; raises LaunchError naming one that is unknown or wrong."""
+        """Read the variables; raises LaunchError naming one that is unknown or wrong."""
         unknown = sorted(name for name in environment if name.startswith("STRONGROOM_") and name not in NAMES | OTHERS)
         if unknown:
             raise LaunchError(f"Unknown setting {unknown[0]}; the launcher knows {', '.join(sorted(NAMES))}.")
@@ -41,6 +44,7 @@ class LaunchSettings:
             bitget_url=bitget_url,
             egress_ips=environment.get("STRONGROOM_EGRESS_IPS") or ("" if bitget_url else SIMULATED_EGRESS),
             log_level=environment.get("STRONGROOM_LOG_LEVEL") or "info",
+            otlp_endpoint=environment.get("STRONGROOM_OTLP_ENDPOINT") or None,
         )
 
 

@@ -66,6 +66,9 @@ class ServiceSettings(Settings):
     trust_domain: str = "strongroom.internal"
     jwt_issuer: str
     jwks_file: FilePath
+    otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9._-]+:[0-9]{1,5}$")] | None = None
+    otlp_ca_file: FilePath | None = None
+    trace_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
 
 
 class RedisSettings(ServiceSettings):

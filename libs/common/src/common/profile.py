@@ -22,6 +22,9 @@ def faults(settings: dict[str, Any]) -> list[str]:
     found += [f"redis_url: {name} switches verification off" for name in _unverified(redis)]
     if bitget and not bitget.startswith("https://"):
         found.append("bitget_url: TLS is off: must begin with https://")
+    collector = urlsplit(str(settings.get("otlp_endpoint") or ""))
+    if collector.scheme == "http" and collector.hostname not in ("127.0.0.1", "localhost"):
+        found.append("otlp_endpoint: TLS is off: must begin with https://, or be on this machine")
     for name in ("console_url", "console_authorize_url", "console_token_url"):
         if str(settings.get(name) or "").startswith("http:"):
             found.append(f"{name}: TLS is off: must begin with https://")

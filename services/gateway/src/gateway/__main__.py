@@ -6,7 +6,7 @@ import os
 import sys
 from functools import partial
 
-from common import config, lifecycle, logs
+from common import config, lifecycle, logs, tracing
 
 from gateway.settings import DelivererSettings, GatewaySettings
 
@@ -33,7 +33,8 @@ def _deliver(settings: DelivererSettings) -> int:
 
     logs.configure("deliverer", settings.log_level)
     try:
-        lifecycle.run(partial(deliverer.run, settings))
+        with tracing.running("deliverer", settings):
+            lifecycle.run(partial(deliverer.run, settings))
     except OSError as error:
         sys.stderr.write(f"cannot deliver: a file, a port or an address cannot be used ({type(error).__name__})\n")
         return 1
@@ -67,7 +68,8 @@ def _serve(settings: GatewaySettings) -> int:
         await gateway.run(stopping, *sockets)
         logs.get().info("stopped")
 
-    lifecycle.run(serve)
+    with tracing.running("gateway", settings):
+        lifecycle.run(serve)
     return outcome
 
 

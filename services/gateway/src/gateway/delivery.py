@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from common import logs
+from common import context, logs, tracing
 from common.clock import Clock
 from common.errors import NotFound, StrongroomError
 from redis.asyncio import Redis
@@ -144,6 +144,17 @@ class Deliveries:
                 raise failure
 
     async def _attempt(self, target: Target, state: DeliveryState, item: Item) -> None:
+        with tracing.serving(
+            context.accept(None, None),
+            "webhook deliver",
+            "producer",
+            tenant=target.tenant,
+            binding=item.binding or None,
+            attempt=item.tries + 1,
+        ) as span:
+            await self._send_once(target, state, item, span)
+
+    async def _send_once(self, target: Target, state: DeliveryState, item: Item, span: tracing.Span) -> None:
         moment, body = int(self._clock.unix()), item.body.encode()
         signature = await self._vault.sign(target, item.id, moment, body)
         headers = {
@@ -159,6 +170,7 @@ class Deliveries:
             reason = error.reason
         taken = 200 <= status < 300
         reason = reason or ("" if taken else "status")
+        span.set(status=status or None, reason=reason or None)
         await state.note(Attempt(moment * 1000, item.id, item.binding, item.tries + 1, status, reason))
         measures.ATTEMPTS.of("delivered" if taken else "failed").inc()
         if taken:

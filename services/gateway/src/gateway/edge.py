@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Final
 from urllib.parse import parse_qsl
 
-from common import context, logs
+from common import context, logs, tracing
 from common.clock import Clock
 from common.ids import BINDING_ID
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +23,7 @@ from gateway.turnstile import TURNED_AWAY, Turnstile
 BODY_BYTES: Final = 65_536
 BODY_S: Final = 10.0
 CLIENT_GONE: Final = 499
+METHODS: Final = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 CLOSE: Final = (b"connection", b"close")
 
 _ONCE: Final = frozenset(
@@ -106,6 +107,11 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replayed
 
 
+def _method(scope: Scope) -> str:
+    """Return the method as it may stand in a trace: a client may send any word."""
+    return scope["method"] if scope["method"] in METHODS else "_OTHER"
+
+
 class _Answer:
     """The way out: adds what every answer carries, and remembers how it went."""
 
@@ -145,7 +151,7 @@ class Edge:
         started = self._clock.monotonic()
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         request = context.accept(headers.get(b"x-request-id"), headers.get(b"traceparent"))
-        context.current.set(request)
+        span = tracing.serving(request, _method(scope))
         proxied = b"/proxy/" in scope["raw_path"]
         problems.proxied_at.set(int(self._clock.unix() * 1000) if proxied else None)
         answer = _Answer(scope, send, request.request_id, last=self.leaving)
@@ -154,12 +160,13 @@ class Edge:
         except ClientGone:
             answer.status = CLIENT_GONE
         except Exception as error:  # noqa: BLE001  the last line of defence: nothing else may reach the caller
+            span.fail(error)
             logs.get().error("request_failed", error=type(error).__name__, where=logs.places(error))
             if not answer.status:
                 await problems.response(Problem("internal"))(scope, receive, answer.send)
         finally:
             scope.get("leave", _stay)()
-            self._record(scope, answer.status or CLIENT_GONE, self._clock.monotonic() - started)
+            self._record(scope, answer.status or CLIENT_GONE, self._clock.monotonic() - started, span)
 
     async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         try:
@@ -174,13 +181,17 @@ class Edge:
             return
         await self._app(scope, _replay(body, receive), answer.send)
 
-    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+    def _record(self, scope: Scope, status: int, seconds: float, span: tracing.Span) -> None:
         if TURNED_AWAY in scope:  # the refusal that is repeated has its line, a flood none of its own
             self._metrics.record(TURNED_AWAY, scope["method"], status, seconds)
             return
         route = getattr(scope.get("route"), "path", "unmatched")
-        binding = scope.get("path_params", {}).get("binding_id", "")
+        found = scope.get("path_params", {}).get("binding_id", "")
+        binding = found if BINDING_ID.fullmatch(found) else None
         self._metrics.record(route, scope["method"], status, seconds)
+        span.rename(f"{_method(scope)} {route}")
+        span.set(method=_method(scope), route=route, status=status, tenant=scope.get("tenant"), binding=binding)
+        span.end()
         logs.get().info(
             "request",
             method=scope["method"],
@@ -188,5 +199,5 @@ class Edge:
             status=status,
             duration_ms=round(seconds * 1000, 1),
             tenant=scope.get("tenant"),
-            binding=binding if BINDING_ID.fullmatch(binding) else None,
+            binding=binding,
         )

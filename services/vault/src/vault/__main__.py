@@ -4,7 +4,7 @@ import asyncio
 import sys
 
 import requests
-from common import lifecycle, logs
+from common import lifecycle, logs, tracing
 from common.config import load, read_secret
 from common.errors import StrongroomError
 from common.trail import ChainBroken
@@ -27,7 +27,8 @@ def serve(arguments: list[str]) -> None:
         await App(settings).serve(stopping)
 
     try:
-        lifecycle.run(main)
+        with tracing.running("vault", settings):
+            lifecycle.run(main)
     except (WrongRights, ChainBroken) as error:
         _end(str(error))
     except StrongroomError as error:

@@ -6,10 +6,11 @@ joins a request joins one that has not been sent.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextvars import Context
 from typing import Any, Final, Generic, TypeVar
 
+from common import context
 from common.clock import Clock
+from common.context import RequestContext
 
 from vault.store import Keys, Signature
 
@@ -18,6 +19,7 @@ FRESH_S: Final = 0.25
 KEPT: Final = 1000
 GATHERED: Final = 64  # messages in one request to Transit
 Key = tuple[str, str, int, int]
+Wanted = tuple[bytes, "asyncio.Future[Signature | None]", RequestContext | None]
 
 
 class Recent(Generic[T]):
@@ -34,7 +36,7 @@ class Recent(Generic[T]):
         begun, found = self._kept.get(name, (now, None))
         if found is None or now - begun > self._fresh_s:
             # In a context of its own: neither the first caller's deadline nor its going away is that of the others.
-            found = asyncio.create_task(_awaited(read), context=Context())
+            found = asyncio.create_task(_awaited(read), context=context.shared())
             found.add_done_callback(over)
             self._keep(name, now, found)
         try:
@@ -70,21 +72,20 @@ class Gathering:
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
-        self._waiting: dict[Key, list[tuple[bytes, asyncio.Future[Signature | None]]]] = {}
+        self._waiting: dict[Key, list[Wanted]] = {}
 
     async def sign(
         self, tenant: str, binding: str, key_type: int, messages: Sequence[bytes], version: int
     ) -> list[Signature] | None:
         """Return the signatures as `Keys.sign` does, None when the key or version may not be used any more."""
         key, loop = (tenant, binding, key_type, version), asyncio.get_running_loop()
-        mine: list[tuple[bytes, asyncio.Future[Signature | None]]]
-        mine = [(message, loop.create_future()) for message in messages]
+        mine: list[Wanted] = [(message, loop.create_future(), context.current.get()) for message in messages]
         if key in self._waiting:
             self._waiting[key] += mine
         else:
             self._waiting[key] = mine
-            asyncio.create_task(self._requests(key), context=Context()).add_done_callback(over)
-        made = await asyncio.gather(*(signature for _, signature in mine))
+            asyncio.create_task(self._requests(key), context=context.shared()).add_done_callback(over)
+        made = await asyncio.gather(*(signature for _, signature, _ in mine))
         whole = [one for one in made if one is not None]
         return whole if len(whole) == len(made) else None
 
@@ -93,8 +94,9 @@ class Gathering:
         while self._waiting[key]:
             batch, self._waiting[key] = self._waiting[key][:GATHERED], self._waiting[key][GATHERED:]
             tenant, binding, key_type, version = key
+            context.current.set(batch[0][2])  # one request to Transit is seen in one trace
             try:
-                made = await self._keys.sign(tenant, binding, key_type, [one for one, _ in batch], version)
+                made = await self._keys.sign(tenant, binding, key_type, [one for one, _, _ in batch], version)
             except Exception as error:  # noqa: BLE001  whoever waits gets it
                 _tell(batch, error)
             else:
@@ -102,11 +104,8 @@ class Gathering:
         del self._waiting[key]
 
 
-def _tell(
-    batch: Sequence[tuple[bytes, "asyncio.Future[Signature | None]"]],
-    outcome: Exception | Sequence[Signature | None],
-) -> None:
-    for at, (_, waiting) in enumerate(batch):
+def _tell(batch: Sequence[Wanted], outcome: Exception | Sequence[Signature | None]) -> None:
+    for at, (_, waiting, _) in enumerate(batch):
         if waiting.done():  # whoever waited is gone
             continue
         if isinstance(outcome, Exception):

@@ -3,7 +3,7 @@
 import sys
 from functools import partial
 
-from common import config, lifecycle
+from common import config, lifecycle, tracing
 
 from verifier.settings import ApiSettings, WorkerSettings
 
@@ -20,11 +20,15 @@ def main(arguments: list[str]) -> int:
     if role == "api":
         from verifier.api import run_api  # noqa: PLC0415
 
-        lifecycle.run(partial(run_api, config.load(ApiSettings, options)))
+        api = config.load(ApiSettings, options)
+        with tracing.running("verifier", api):
+            lifecycle.run(partial(run_api, api))
     else:
         from verifier.app import run_worker  # noqa: PLC0415
 
-        lifecycle.run(partial(run_worker, config.load(WorkerSettings, options)))
+        worker = config.load(WorkerSettings, options)
+        with tracing.running("worker", worker):
+            lifecycle.run(partial(run_worker, worker))
     return 0
 
 

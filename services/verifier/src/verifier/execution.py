@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from common import context, ids, tokens
+from common import context, ids, tokens, tracing
 from common.clock import Clock
 from common.errors import DeadlineExceeded, StrongroomError, Unavailable
 from strongroom.signing.v1.signing_service_pb2 import ExecuteHead, ExecuteRequest, ExecuteResponse
@@ -121,6 +121,7 @@ class Execution:
     async def _sent(self, order: Order, account: Caller, signed: SignedRequest) -> AsyncIterator[Received]:
         """Send and give what comes back; whatever goes wrong is told by whether it may have had an effect."""
         secrets, started = passage.secrets_of(signed), self._clock.monotonic()
+        span = tracing.span(f"exchange {order.endpoint}", "client", apart=True, endpoint=order.endpoint)
         try:
             async with self._wire.send(signed, _seconds()) as answer:
                 rest = passage.cleared(answer.content, secrets)
@@ -131,15 +132,20 @@ class Execution:
                     "trade", self._clock.monotonic() - started, found.status, measures.code(found, whole=whole)
                 )
                 passage.check(found.body, secrets)
+                span.set(status=found.status, exchange_code=found.code or None)
                 await self._told(account, found)
                 head = _head(found, passage.headers(answer.headers, secrets))
                 yield Received(head, found, first, rest)
-        except NotSent:
+        except NotSent as failure:
+            span.fail(failure)
             measures.exchange("trade", self._clock.monotonic() - started, 0, measures.UNREACHABLE)
             raise _unreachable("Bitget cannot be reached at the moment; nothing was sent.") from None
         except (Lost, passage.Unfit) as failure:
+            span.fail(failure)
             measures.exchange("trade", self._clock.monotonic() - started, 0, measures.UNREACHABLE)
             raise _missing(order, unfit=isinstance(failure, passage.Unfit)) from None
+        finally:
+            span.end()
 
     async def _told(self, account: Caller, found: Reply) -> None:
         if found.throttled:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from common import ids
+from common import context, ids, tracing
 from common.errors import StrongroomError
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
@@ -22,6 +22,7 @@ BACKGROUND: Final = "sr:{jobs}:due"
 CAUSES: Final = frozenset(("bind", "request", "retry", "schedule", "reconcile"))
 SUBMITTED: Final = frozenset(("bind", "request"))
 FIELDS: Final = frozenset((b"tenant", b"binding", b"cause", b"attempt"))
+TRACE: Final = b"traceparent"  # of whoever asked, where that is recorded; a job without it is as good
 FIELD_LIMIT: Final = 64
 _ATTEMPT: Final = re.compile(r"[0-9]{1,6}")
 _ORDER: Final = (b"tenant", b"binding", b"cause", b"attempt")
@@ -57,6 +58,7 @@ class Job:
     binding: str
     cause: str
     attempt: int = 0
+    traceparent: str | None = None
 
     @property
     def member(self) -> str:
@@ -106,19 +108,21 @@ class Outcome:
 
 def decode(fields: dict[bytes, bytes]) -> Job:
     """Return the job of an entry; raise Misfit for anything but exactly one."""
-    if fields.keys() != FIELDS:
+    if fields.keys() - {TRACE} != FIELDS:
         raise Misfit("fields")
     if any(len(value) > FIELD_LIMIT for value in fields.values()):
         raise Misfit("size")
     try:
         tenant, binding, cause, attempt = (fields[name].decode("ascii") for name in _ORDER)
+        traceparent = fields[TRACE].decode("ascii") if TRACE in fields else None
         ids.tenant_id(tenant)
         ids.binding_id(binding)
     except (UnicodeDecodeError, StrongroomError):
         raise Misfit("ids") from None
-    if cause not in CAUSES or not _ATTEMPT.fullmatch(attempt):
+    traced = traceparent is None or context.TRACEPARENT.fullmatch(traceparent)
+    if cause not in CAUSES or not _ATTEMPT.fullmatch(attempt) or not traced:
         raise Misfit("values")
-    return Job(tenant, binding, cause, int(attempt))
+    return Job(tenant, binding, cause, int(attempt), traceparent)
 
 
 class GroupLost(Exception):
@@ -157,7 +161,11 @@ class Queue:
     async def put(self, job: Job) -> str:
         """Queue a job and return its entry's id."""
         fields: dict[Any, Any] = {"tenant": job.tenant, "binding": job.binding, "cause": job.cause}
-        entry: Any = await self._redis.xadd(job.stream, {**fields, "attempt": job.attempt})
+        fields["attempt"] = job.attempt
+        with tracing.span("job queue", "producer", tenant=job.tenant, binding=job.binding, cause=job.cause) as span:
+            traceparent = tracing.handed_on()
+            entry: Any = await self._redis.xadd(job.stream, fields | ({TRACE: traceparent} if traceparent else {}))
+            span.set(job=entry.decode())
         return str(entry.decode())
 
     async def read(self, stream: str, count: int, block_ms: int) -> list[Delivery]:

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import quote
 
 from common import context as calls
+from common import tracing
 from common.errors import InvalidArgument, PolicyRefused, Throttled, Unavailable
 from common.rpc.server import ServicerContext
 from strongroom.types.v1.request_pb2 import QueryParameter, SignedRequest
@@ -66,8 +67,10 @@ class MarketServicer(MarketServiceServicer):
             await self._turn(endpoint)
             now = asyncio.get_running_loop().time
             started = now()
+            span = tracing.span("exchange market", "client", apart=True)  # the last part of the path is the caller's
             try:
                 async with self._wire.send(asked, _seconds()) as answer:
+                    span.set(status=answer.status)
                     rest = passage.cleared(answer.content, ())
                     first, whole = await passage.beginning(rest)
                     remaining = dict(answer.headers).get(reply.REMAINING)
@@ -80,9 +83,12 @@ class MarketServicer(MarketServiceServicer):
                         yield AskResponse(body=first[start : start + CHUNK])
                     async for chunk in rest:
                         yield AskResponse(body=chunk)
-            except (NotSent, Lost, passage.Unfit):
+            except (NotSent, Lost, passage.Unfit) as failure:
+                span.fail(failure)
                 measures.exchange("market", now() - started, 0, measures.UNREACHABLE)
                 raise Unavailable("exchange_unavailable", "Bitget's answer did not come.", retry_after=2) from None
+            finally:
+                span.end()
 
     async def _turn(self, endpoint: str) -> None:
         try:

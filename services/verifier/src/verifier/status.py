@@ -12,7 +12,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
-from common import logs
+from common import logs, tracing
 from common.clock import Clock, representable, timestamp
 from common.errors import Aborted
 from common.events import epoch_key, stream_key
@@ -126,6 +126,10 @@ class Status:
         Each is compared with what was published before, and written only if that still stands. `known` is what was
         read of them already: at first it is not read again.
         """
+        with tracing.span("events publish", "producer", count=len(drafts)):
+            return await self._publish(drafts, known)
+
+    async def _publish(self, drafts: Sequence[Draft], known: Sequence[Known] | None) -> list[bool]:
         told, left = [False] * len(drafts), list(range(len(drafts)))
         for tries in range(TRIES):
             await asyncio.sleep(tries * PAUSE_S * secrets.randbelow(100) / 100)

@@ -7,7 +7,7 @@ import asyncio
 import math
 from typing import Final
 
-from common import logs
+from common import context, logs, tracing
 from common.clock import Clock
 from common.lifecycle import DRAIN_S, pause, until
 from redis.exceptions import RedisError
@@ -208,7 +208,8 @@ class Pool:
 
     async def _guarded(self, delivery: Delivery, job: Job) -> None:
         try:
-            await self._handler.handle(delivery, job)
+            with _span(delivery, job):
+                await self._handler.handle(delivery, job)
         except Exception as error:  # noqa: BLE001  whatever one job meets, the pool goes on and the job comes again
             measures.FAILED.inc()
             logs.get().error("job_failed", job=delivery.entry, error=type(error).__name__, where=logs.places(error))
@@ -251,3 +252,17 @@ class Pool:
             if free > 0:
                 for delivery, deliveries in await self._queue.reclaim(stream, int(self._lease_s * 1000), free):
                     await self._start(delivery, deliveries)
+
+
+def _span(delivery: Delivery, job: Job) -> tracing.Span:
+    """Begin the span of a job, under that of whoever asked for it, with a request id of its own."""
+    return tracing.serving(
+        context.accept(None, job.traceparent),
+        "job verify",
+        "consumer",
+        job=delivery.entry,
+        tenant=job.tenant,
+        binding=job.binding,
+        cause=job.cause,
+        attempt=job.attempt,
+    )

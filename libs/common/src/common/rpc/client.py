@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import grpc
 
-from common import context
+from common import context, tracing
 from common.rpc.errors import from_rpc
 from common.rpc.renewal import RenewingChannel
 from common.rpc.tls import Files, Identity
@@ -41,28 +41,37 @@ async def call(
 
     `wait` lets the call wait, within its deadline, for a server that is just starting.
     """
-    try:
-        return await method(request, timeout=timeout_s, metadata=_metadata(authorization), wait_for_ready=wait)
-    except grpc.aio.AioRpcError as failure:
-        raise from_rpc(failure) from None
+    with _span(method) as span:
+        metadata = _metadata(authorization, span.traceparent)
+        try:
+            return await method(request, timeout=timeout_s, metadata=metadata, wait_for_ready=wait)
+        except grpc.aio.AioRpcError as failure:
+            raise from_rpc(failure) from None
 
 
 async def stream(
     method: Callable[..., Any], request: Any, *, timeout_s: float, authorization: str | None = None
 ) -> AsyncIterator[Any]:
     """Make one call with a streamed answer; errors as in `call`."""
-    try:
-        async for item in method(request, timeout=timeout_s, metadata=_metadata(authorization)):
-            yield item
-    except grpc.aio.AioRpcError as failure:
-        raise from_rpc(failure) from None
+    with _span(method) as span:
+        metadata = _metadata(authorization, span.traceparent)
+        try:
+            async for item in method(request, timeout=timeout_s, metadata=metadata):
+                yield item
+        except grpc.aio.AioRpcError as failure:
+            raise from_rpc(failure) from None
 
 
-def _metadata(authorization: str | None) -> tuple[tuple[str, str], ...]:
+def _span(method: Callable[..., Any]) -> tracing.Span:
+    name = getattr(method, "path", "/unnamed")[1:]
+    return tracing.span(name, "client", apart=True, rpc=name)
+
+
+def _metadata(authorization: str | None, traceparent: str | None) -> tuple[tuple[str, str], ...]:
     request = context.current.get()
     pairs: list[tuple[str, str]] = []
     if request is not None:
-        pairs += [("x-request-id", request.request_id), ("traceparent", request.traceparent)]
+        pairs += [("x-request-id", request.request_id), ("traceparent", traceparent or request.traceparent)]
     if authorization is not None:
         pairs.append(("authorization", authorization))
     return tuple(pairs)

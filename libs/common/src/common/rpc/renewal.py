@@ -42,19 +42,19 @@ class RenewingChannel(grpc.aio.Channel):
 
     def unary_unary(self, *args: Any, **kwargs: Any) -> Any:
         """Return a method whose calls go to the newest channel."""
-        return _method(self, "unary_unary", args, kwargs)
+        return _Method(self, "unary_unary", args, kwargs)
 
     def unary_stream(self, *args: Any, **kwargs: Any) -> Any:
         """Do as `unary_unary` does."""
-        return _method(self, "unary_stream", args, kwargs)
+        return _Method(self, "unary_stream", args, kwargs)
 
     def stream_unary(self, *args: Any, **kwargs: Any) -> Any:
         """Do as `unary_unary` does."""
-        return _method(self, "stream_unary", args, kwargs)
+        return _Method(self, "stream_unary", args, kwargs)
 
     def stream_stream(self, *args: Any, **kwargs: Any) -> Any:
         """Do as `unary_unary` does."""
-        return _method(self, "stream_stream", args, kwargs)
+        return _Method(self, "stream_stream", args, kwargs)
 
     async def __aenter__(self) -> "RenewingChannel":
         """Do nothing: connections are made when they are needed."""
@@ -85,13 +85,19 @@ class RenewingChannel(grpc.aio.Channel):
         await self.current().channel_ready()
 
 
-def _method(renewing: RenewingChannel, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any]:
-    made: list[Any] = [None, None]  # the channel, and the method made on it
+class _Method:
+    """A method whose calls go to the newest channel; `path` is its name."""
 
-    def call(*call_args: Any, **call_kwargs: Any) -> Any:
-        channel = renewing.current()
-        if made[0] is not channel:
-            made[:] = [channel, getattr(channel, kind)(*args, **kwargs)]
-        return made[1](*call_args, **call_kwargs)
+    def __init__(self, renewing: RenewingChannel, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.path: str = args[0]
+        self._renewing = renewing
+        self._make = (kind, args, kwargs)
+        self._made: tuple[Any, Any] = (None, None)  # the channel, and the method made on it
 
-    return call
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Begin a call."""
+        channel = self._renewing.current()
+        if self._made[0] is not channel:
+            kind, make_args, make_kwargs = self._make
+            self._made = (channel, getattr(channel, kind)(*make_args, **make_kwargs))
+        return self._made[1](*args, **kwargs)

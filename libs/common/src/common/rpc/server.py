@@ -17,7 +17,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import DecodeError
 from prometheus_client import Counter, Histogram
 
-from common import context, logs, metrics
+from common import context, logs, metrics, tracing
 from common.errors import Internal, InvalidArgument, PermissionDenied, StrongroomError
 from common.rpc.client import MAX_MESSAGE
 from common.rpc.errors import CODES, to_rpc
@@ -109,8 +109,9 @@ class Edge(grpc.aio.ServerInterceptor):
         async def guarded(request: bytes, rpc: ServicerContext) -> Any:
             call = _Call()
             try:
-                self._enter(method, rpc)
-                answer = await behaviour(_message(parse, request), rpc)
+                with _span(method, rpc) as span:
+                    self._enter(method, rpc, span)
+                    answer = await behaviour(_message(parse, request), rpc)
                 call.code = FINE
                 return answer
             except StrongroomError as error:
@@ -135,10 +136,11 @@ class Edge(grpc.aio.ServerInterceptor):
         async def guarded(request: Any, rpc: ServicerContext) -> AsyncIterator[Any]:
             call = _Call()
             try:
-                self._enter(method, rpc)
-                async with aclosing(behaviour(read(request), rpc)) as items:
-                    async for item in items:
-                        yield item
+                with _span(method, rpc) as span:
+                    self._enter(method, rpc, span)
+                    async with aclosing(behaviour(read(request), rpc)) as items:
+                        async for item in items:
+                            yield item
                 call.code = FINE
             except StrongroomError as error:
                 await self._refuse(method, rpc, error, call)
@@ -151,14 +153,13 @@ class Edge(grpc.aio.ServerInterceptor):
 
         return guarded
 
-    def _enter(self, method: str, rpc: ServicerContext) -> None:
-        """Set the request context, then find out who calls and whether they may."""
-        metadata = {key: value for key, value in rpc.invocation_metadata() or () if isinstance(value, str)}
-        context.current.set(context.accept(metadata.get("x-request-id"), metadata.get("traceparent")))
+    def _enter(self, method: str, rpc: ServicerContext, span: tracing.Span) -> None:
+        """Find out who calls and whether they may."""
         name = self._peer(rpc)
         if name not in self._callers[method]:
             raise PermissionDenied("caller_not_allowed", "This workload may not call this method.")
         peer.set(name)
+        span.set(peer=name)
         left = rpc.time_remaining()
         if left is None:
             raise InvalidArgument("deadline_required", "Set a deadline on the call.")
@@ -184,6 +185,13 @@ def _short(method: str) -> str:
     """Return `Service/Method` of a full name: short names are unique among our services."""
     service, name = method.strip("/").split("/")
     return f"{service.rpartition('.')[2]}/{name}"
+
+
+def _span(method: str, rpc: ServicerContext) -> tracing.Span:
+    """Set the request context, and begin the span of the call."""
+    metadata = {key: value for key, value in rpc.invocation_metadata() or () if isinstance(value, str)}
+    request = context.accept(metadata.get("x-request-id"), metadata.get("traceparent"))
+    return tracing.serving(request, method[1:], rpc=method[1:])
 
 
 def _message(parse: Parse, raw: bytes) -> Any:

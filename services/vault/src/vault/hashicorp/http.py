@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from common import logs
+from common import logs, tracing
 from common.errors import Internal, PermissionDenied, Unavailable
 from common.secret import Secret
 
@@ -74,9 +74,12 @@ class VaultHttp:
         that Vault does not know any more: it was there at the start, and no caller is to blame.
         """
         path, started = guarded(segments), asyncio.get_running_loop().time()
-        answer = await self._called(role, method, path, body, pure=pure)
         kind = measures.operation(method, segments)
-        measures.CALLS.of(kind, _ended(answer)).inc()
+        with tracing.span(f"vault {kind}", "client", operation=kind) as span:
+            answer = await self._called(role, method, path, body, pure=pure)
+            ended = _ended(answer)
+            span.set(status=answer.status if isinstance(answer, Answer) else None, outcome=ended)
+        measures.CALLS.of(kind, ended).inc()
         measures.SECONDS.of(kind).observe(asyncio.get_running_loop().time() - started)
         return answer
 

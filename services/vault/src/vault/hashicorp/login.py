@@ -11,7 +11,7 @@ from typing import Final
 
 import hvac
 import requests
-from common import logs
+from common import logs, tracing
 from common.clock import Clock
 from common.errors import Internal, PermissionDenied, StrongroomError
 from common.ids import TENANT_ID
@@ -207,7 +207,8 @@ class Logins:
         answered: bool | None = None
         ended = "unanswered"
         try:
-            made = await asyncio.to_thread(self._login, role)
+            with tracing.span("vault login", "client", operation="login"):
+                made = await asyncio.to_thread(self._login, role)
         except NoAnswer:
             answered = False
             raise unavailable() from None

@@ -1,4 +1,7 @@
-"""Own what is measured of the calls to Vault: by what kind of thing was asked, never by path, tenant or key."""
+"""Own what is measured of the calls to Vault: by what kind of thing was asked, never by path, tenant or key.
+
+Spans name calls by the same kinds.
+"""
 
 from typing import Final
 

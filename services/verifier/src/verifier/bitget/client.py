@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import aiohttp
 import yarl
-from common import logs
+from common import logs, tracing
 from common.clock import Clock
 from strongroom.types.v1.request_pb2 import ExchangeRequest, QueryParameter, SignedRequest
 
@@ -128,7 +128,9 @@ class BitgetClient:
         """Send exactly what was signed and return the reply; raise ExchangeFailure when there is none."""
         started = self._clock.monotonic()
         try:
-            answer = await self._exchange(endpoint, signed)
+            with tracing.span(f"exchange {endpoint}", "client", endpoint=endpoint) as span:
+                answer = await self._exchange(endpoint, signed)
+                span.set(status=answer.status, exchange_code=answer.code or "unreadable")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             measures.exchange("verify", self._clock.monotonic() - started, 0, measures.UNREACHABLE)
             self._log(endpoint, started, 0, type(error).__name__)
