@@ -2,6 +2,8 @@
 
 import re
 import secrets
+import shutil
+import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,6 +98,16 @@ def test_every_label_and_its_values_are_those_of_the_table(driver: Driver, used:
                     assert told in row.labels[name] or not row.labels[name], sample
                     assert re.fullmatch(r"[\w/{}.-]{1,80}", told), sample
     assert seen > 100
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_prometheus_own_linter_finds_nothing_to_say(driver: Driver, used: object, process: str) -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool, which lints measures, is not on this machine (Debian's package prometheus)")
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=page(driver, process), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_every_counter_that_an_alert_asks_for_is_told_before_it_ever_rises(driver: Driver) -> None:
