@@ -7,7 +7,7 @@ TOOLS  := .venv-tools
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test drill drill-outage drill-redis drill-load bench-custody bench-use bench-verify check docs protos client observability locks tools audit sbom clean env
+.PHONY: help up demo test drill drill-outage drill-redis drill-load drill-rolling bench-custody bench-use bench-verify check docs protos client observability locks tools audit sbom clean env
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ drill-redis: $(READY) ## ten minutes without Redis, then the events (ARGS="--min
 
 drill-load: $(READY) ## half an hour of everything at once, at the exchange's limits (ARGS="--minutes 2")
 	$(BIN)/python -m tests.bench.mixed $(ARGS)
+
+drill-rolling: $(READY) ## every process replaced again and again under load, ten minutes (ARGS="--minutes 2")
+	$(BIN)/python -m tests.bench.rolling $(ARGS)
 
 bench-custody: $(READY) ## revocations under load, binds, the audit's cost, a neighbour, some minutes (ARGS=--short, ARGS=--write)
 	$(BIN)/python -m tests.bench.custody $(ARGS)

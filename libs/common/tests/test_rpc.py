@@ -2,12 +2,15 @@
 
 import asyncio
 import datetime as dt
+import itertools
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
 import pytest
 from cli.pki import CLIENT, SERVER, Authority, Leaf, spiffe_id
+from cli.processes import free_port
 from common import context, errors
 from common.rpc import client, server
 from common.rpc.health import Health
@@ -15,6 +18,8 @@ from common.rpc.tls import Identity
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from strongroom.vault.v1 import binding_store_pb2 as pb
 from strongroom.vault.v1 import binding_store_pb2_grpc as rpc
+
+from tests.bench.balancer import Balancer
 
 CANARY = "canary-5f4dcc3b5aa765d61d8327deb882cf99"
 SERVICE = pb.DESCRIPTOR.services_by_name["BindingStore"]
@@ -27,6 +32,8 @@ class Store(rpc.BindingStoreServicer):
     async def Describe(self, request, context):
         if request.binding_id == "bug":
             raise RuntimeError(CANARY)
+        if request.binding_id == "given up inside":
+            raise asyncio.CancelledError
         if request.binding_id == "context":
             return pb.DescribeResponse(binding={"id": current_request_id(), "label": server.peer.get()})
         kind = next(each for each in errors.FAMILY if each.__name__ == request.binding_id)
@@ -144,6 +151,68 @@ async def test_calls_go_to_every_address_in_turn_and_to_the_others_when_one_is_g
     assert min(stores[1].calls, stores[2].calls) > 5
     for one in servers[1:]:
         await one.stop(0)
+
+
+class Slow(rpc.BindingStoreServicer):
+    """Takes its time, and keeps which calls it has begun."""
+
+    def __init__(self) -> None:
+        self.begun: Counter[str] = Counter()
+
+    async def Describe(self, request, context):
+        self.begun[request.binding_id] += 1
+        await asyncio.sleep(0.005)
+        return pb.DescribeResponse()
+
+    async def Names(self, request, context) -> AsyncIterator[pb.NamesResponse]:
+        self.begun[f"stream {id(self)} {self.begun.total()}"] += 1
+        await asyncio.sleep(0.005)
+        yield pb.NamesResponse()
+        yield pb.NamesResponse()
+
+
+async def test_a_server_that_ends_and_starts_again_fails_no_call_and_none_is_done_twice(
+    authority: Authority, tmp_path: Path
+) -> None:
+    stores, address, over = [Slow()], f"127.0.0.1:{free_port()}", asyncio.Event()
+    caller = identity(authority.issue("gateway", tmp_path))
+    living, number = built(authority, tmp_path, stores[0])
+    await living.start()
+    async with Balancer(address, number) as balancer, client.channel(address, "vault", caller) as channel:
+        stub = rpc.BindingStoreStub(channel)
+
+        async def ask(number: int) -> None:
+            for turn in itertools.count():
+                if over.is_set():
+                    return
+                if number % 2:
+                    assert len([one async for one in client.stream(stub.Names, pb.NamesRequest(), timeout_s=20)]) == 2
+                else:
+                    wanted = pb.DescribeRequest(binding_id=f"{number}-{turn}")
+                    await client.call(stub.Describe, wanted, timeout_s=20, wait=True)
+
+        callers = [asyncio.create_task(ask(number)) for number in range(6)]
+        for _ in range(6):
+            async with asyncio.timeout(20):
+                while stores[-1].begun.total() < 60:
+                    await asyncio.sleep(0.01)
+            before = living
+            stores.append(Slow())
+            living, number = built(authority, tmp_path, stores[-1])
+            await living.start()
+            balancer.ports = [number]
+            await before.stop(8)
+        over.set()
+        await asyncio.gather(*callers)
+    await living.stop(0)
+    assert set(sum((store.begun for store in stores), Counter()).values()) == {1}
+
+
+async def test_what_is_given_up_inside_a_call_is_no_call_that_never_began(
+    port: int, authority: Authority, tmp_path: Path
+) -> None:
+    with pytest.raises(errors.Internal):
+        await describe(port, identity(authority.issue("gateway", tmp_path)), "given up inside")
 
 
 async def test_a_call_without_a_deadline_is_refused(port: int, authority: Authority, tmp_path: Path) -> None:

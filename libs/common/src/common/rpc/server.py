@@ -4,6 +4,7 @@ A method that is missing from the caller table stops the server from starting. T
 never leaves the process.
 """
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -118,6 +119,10 @@ class Edge(grpc.aio.ServerInterceptor):
                 await self._refuse(method, rpc, error, call)
             except grpc.aio.AbortError:
                 raise
+            except asyncio.CancelledError as error:
+                if _asked_to_end():
+                    raise
+                await self._refuse(method, rpc, _unexpected(method, error), call)
             except Exception as error:  # noqa: BLE001  the last line of defence: nothing else may reach the caller
                 await self._refuse(method, rpc, _unexpected(method, error), call)
             finally:
@@ -146,6 +151,10 @@ class Edge(grpc.aio.ServerInterceptor):
                 await self._refuse(method, rpc, error, call)
             except grpc.aio.AbortError:
                 raise
+            except asyncio.CancelledError as error:
+                if _asked_to_end():
+                    raise
+                await self._refuse(method, rpc, _unexpected(method, error), call)
             except Exception as error:  # noqa: BLE001  as above
                 await self._refuse(method, rpc, _unexpected(method, error), call)
             finally:
@@ -206,7 +215,16 @@ async def _messages(parse: Parse, raw: AsyncIterator[bytes]) -> AsyncIterator[An
         yield _message(parse, one)
 
 
-def _unexpected(method: str, error: Exception) -> Internal:
+def _asked_to_end() -> bool:
+    """Tell whether it is this call that was cancelled, and not something that it waited for.
+
+    Callers take a cancelled call for one that never began (see `client._Tries`), so no other may look like it.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _unexpected(method: str, error: BaseException) -> Internal:
     logs.get().error("rpc_failed", method=method, error=type(error).__name__, where=logs.places(error))
     return Internal()
 
