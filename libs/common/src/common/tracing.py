@@ -129,7 +129,7 @@ def serving(request: RequestContext, name: str, kind: str = "server", **attribut
 
     Use it `with`, or end it. The request stays in the context afterwards, for what is logged of it.
     """
-    if _recorder is None:
+    if _recorder is None or (request.continued and not request.sampled):
         context.current.set(request)
         return OFF
     parent = request.traceparent if request.continued else None
