@@ -15,6 +15,7 @@ CLIENTS = "tests/clients/"
 LONGEST = (
     "tests/clients/test_ccxt.py",
     "services/vault/tests/test_random_histories.py",
+    "tests/test_readme.py",
     "tests/console/test_journeys.py",
     "services/vault/tests/test_provision.py",
     "services/vault/tests/test_step_kill_rotation.py",
@@ -34,7 +35,6 @@ LONGEST = (
     "tests/integration/test_floods.py",
     "tests/integration/test_sealed_bind.py",
     "libs/cli/tests/test_launcher.py",
-    "tests/test_readme.py",
 )
 
 
