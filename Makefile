@@ -7,7 +7,7 @@ TOOLS  := .venv-tools
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test drill drill-outage drill-redis drill-load drill-rolling bench-custody bench-use bench-verify check docs protos client observability locks tools audit sbom clean env
+.PHONY: help up demo test drill drill-outage drill-redis drill-load drill-rolling drill-incidents bench-custody bench-use bench-verify check docs protos client observability locks tools audit sbom clean env
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ drill-load: $(READY) ## half an hour of everything at once, at the exchange's li
 
 drill-rolling: $(READY) ## every process replaced again and again under load, ten minutes (ARGS="--minutes 2")
 	$(BIN)/python -m tests.bench.rolling $(ARGS)
+
+drill-incidents: $(READY) ## Vault killed, frozen, sealed; certificates, clock, a ban, a leak: some minutes
+	$(BIN)/python -m pytest -s -m "drill or not drill" tests/integration/test_drills.py tests/integration/test_failover.py $(ARGS)
 
 bench-custody: $(READY) ## revocations under load, binds, the audit's cost, a neighbour, some minutes (ARGS=--short, ARGS=--write)
 	$(BIN)/python -m tests.bench.custody $(ARGS)
