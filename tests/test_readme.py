@@ -140,8 +140,8 @@ def test_the_tutorial_leads_from_nothing_to_a_trade_an_event_and_the_end_of_the_
     for binding, status in re.findall(r"^\d{4}-\S+Z +(\w+) +(\w+)(?: \(\w+\))?  \[", printed, re.MULTILINE):
         told.setdefault(binding, []).append(status)
     seen = [[status for status, _ in itertools.groupby(one)] for one in told.values()]
-    # A change that another one follows at once may be told by that one: so the way back to connected is not asked for.
-    assert any("limited" in one[1:] and one[-1] == "revoked" for one in seen), printed
+    assert ["connected", "limited", "connected", "revoked"] in seen, printed
+    assert "no longer connected" in printed
     assert "permissions.futures_trade yes to no" in printed
     assert "binding_revoked" in printed
     assert {path.name for path in (up / ".strongroom").iterdir()} == before
