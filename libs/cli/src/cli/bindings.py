@@ -62,6 +62,8 @@ def verify(room: "Strongroom", binding_id: BindingId, *, wait: Wait = False, as_
     with waiting(wait, "Waiting for the verdict"):
         binding = room.verify(binding_id, wait=WAIT_S if wait else 0)
     _show(binding, as_json=as_json)
+    if not wait:
+        complain("it is being verified; this is what was known before. --wait shows the new verdict")
     raise typer.Exit(NOT_CONNECTED if wait and binding.status != "connected" else 0)
 
 
