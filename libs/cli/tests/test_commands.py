@@ -21,7 +21,9 @@ WANTED = {
     "bind", "list", "show", "watch", "verify", "rotate", "revoke", "execute", "balances", "freeze create",
     "freeze list", "freeze lift", "tenants list", "tenants show", "tenants create", "tenants change", "tenants disable",
     "tenants enable", "audit list", "audit report", "audit verify", "audit heads", "policy explain", "reconcile",
-    "simulator", "up", "demo", "bootstrap",
+    "simulator", "up", "demo", "bootstrap", "revocations start", "revocations show",
+    *(f"webhooks {word}" for word in ("add", "list", "change", "pause", "resume", "remove", "secret", "attempts")),
+    "webhooks dead-letters", "webhooks replay",
 }  # fmt: skip
 
 
@@ -52,7 +54,7 @@ def test_no_argument_or_option_takes_a_secret_or_a_token() -> None:
     named = {(name, word) for name, one in ALL.items() for parameter in one.params for word in parameter.opts}
     secret = ("secret", "passphrase", "password", "token", "api-key", "api_key")
     risky = {(name, word) for name, word in named if any(part in word for part in secret)}
-    assert {word for _, word in risky} <= {"--token-file", "--redis-password-file"}
+    assert {word for _, word in risky} <= {"--token-file", "--redis-password-file", "--secret-file"}
     assert len(named) > 60
 
 

@@ -1,5 +1,6 @@
 """Who may use a key through the verifier: proven workloads with proper tokens, and nobody else, on every method."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -55,10 +56,14 @@ async def sign(stub: Any, binding: str, token: str | None) -> None:
 
 
 async def sign_stream(stub: Any, binding: str, token: str | None) -> None:
+    """Open a stream that is to be refused; grpc.aio loses the status of a call that ends while it is still writing."""
+
+    async def requests() -> AsyncIterator[messages.SignStreamRequest]:
+        await asyncio.Event().wait()
+        yield messages.SignStreamRequest(binding_id=binding, request=READ)
+
     metadata = (("authorization", token),) if token else ()
-    call = stub.SignStream(
-        iter([messages.SignStreamRequest(binding_id=binding, request=READ)]), timeout=5, metadata=metadata
-    )
+    call = stub.SignStream(requests(), timeout=5, metadata=metadata)
     try:
         async for _ in call:
             pass

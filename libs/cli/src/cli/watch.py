@@ -26,6 +26,8 @@ def watch(
     from strongroom_client import Reset  # noqa: PLC0415
 
     screen, last = Screen(), last_event_id
+    if screen.is_terminal:
+        complain("each change is shown as it happens, until Ctrl-C")
     try:
         for item in room.events(binding_id, last_event_id=last_event_id or None):
             if isinstance(item, Reset):
