@@ -30,19 +30,17 @@ from tests.bench import figures, hops
 from tests.bench.accounts import Account, accounts
 from tests.bench.client import Client
 from tests.bench.exchange_log import ExchangeLog
+from tests.bench.resident import OURS, Memory
 from tests.bench.world import World, running
 
 TENANTS = ("acme", "globex")
 CALL_S = 20.0
 WAIT_S = 120.0
-SAMPLE_S = 15.0
 BIND_EACH_S, LIVING = 10.0, 6  # a new binding is revoked when so many newer ones live
 # Orders of one account of each tenant, and as many cancellations. The exchange takes 10 of each; our spacing, which
 # leaves room for calls that bunch up on their way, lets 5.3 go.
 HOT_PER_S = 5.0
 PER_S = {"read": 4.0, "execute": 4.0, "requests": 2.0, "proxy": 4.0, "sign": 3.0, "stream": 5.0, "verify": 0.2}
-OURS = ("gateway", "vault", "verifier", "worker")
-GROWTH, SLACK_MB = 1.05, 4.0
 LOST = "Internal error from Core"
 REVOKED = 409
 Json = dict[str, Any]
@@ -217,43 +215,6 @@ class Traders:
                 # word of it when it is just writing.
                 if cut.code() is not grpc.StatusCode.UNAVAILABLE and cut.details() != LOST:
                     raise
-
-
-class Memory:
-    """The resident memory of each process in MB, sampled."""
-
-    def __init__(self, pids: dict[str, int]) -> None:
-        self._pids = pids
-        self.samples: dict[str, list[float]] = defaultdict(list)
-
-    async def watch(self) -> None:
-        """Sample for ever."""
-        while True:
-            self.sample()
-            await asyncio.sleep(SAMPLE_S)
-
-    def sample(self) -> None:
-        """Read each process once; raises FileNotFoundError when one is gone."""
-        for name, pid in self._pids.items():
-            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-            self.samples[name].append(int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024)
-
-    def quarters(self) -> dict[str, tuple[float, float]]:
-        """Return the median of each process in the second and in the last quarter of the time."""
-        return {name: (_middle(each, 1), _middle(each, 3)) for name, each in self.samples.items()}
-
-    def grown(self) -> list[str]:
-        """Return which of our processes had more at the end than once they were warm."""
-        return [
-            f"{name}: {early:.1f} MB, then {late:.1f} MB"
-            for name, (early, late) in self.quarters().items()
-            if name in OURS and late > early * GROWTH + SLACK_MB
-        ]
-
-
-def _middle(samples: Sequence[float], quarter: int) -> float:
-    part = samples[len(samples) * quarter // 4 : max(1, len(samples) * (quarter + 1) // 4)] or samples[-1:]
-    return figures.percentile(part, 0.5)
 
 
 def good(answer: Json) -> None:

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from tests.bench.mixed import Customers, Memory, Tally, drill
+from tests.bench.mixed import Customers, Tally, drill
+from tests.bench.resident import Memory
 
 
 @pytest.mark.timeout(400)
