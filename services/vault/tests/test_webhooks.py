@@ -98,17 +98,22 @@ async def test_what_is_given_of_an_endpoint_is_changed_and_the_rest_stays_its_se
     other = f"{URL}/other"
     moved = await webhooks.update(actor, UpdateEndpointRequest(endpoint_id=endpoint.id, url=other, paused=True))
     assert (moved.url, moved.paused) == (other, True)
+    with pytest.raises(NotFound):
+        await webhooks.sign(actor.tenant, endpoint.id, "an-event", round(clock.unix()), b"{}")
     moved.url, moved.paused = endpoint.url, False
     assert moved == endpoint
-    everything = UpdateEndpointRequest(endpoint_id=endpoint.id, description="", statuses=StatusFilter())
+    everything = UpdateEndpointRequest(endpoint_id=endpoint.id, description="", statuses=StatusFilter(), paused=False)
     changed = await webhooks.update(actor, everything)
-    assert (changed.url, changed.description, list(changed.statuses), changed.paused) == (other, "", [], True)
+    assert (changed.url, changed.description, list(changed.statuses), changed.paused) == (other, "", [], False)
     assert await webhooks.update(actor, UpdateEndpointRequest(endpoint_id=endpoint.id)) == changed
     assert await webhooks.endpoints(actor.tenant) == [changed]
     signature = await webhooks.sign(actor.tenant, endpoint.id, "an-event", round(clock.unix()), b"{}")
     assert signature == Webhook(secret).sign("an-event", datetime.fromtimestamp(round(clock.unix()), UTC), "{}")
     lines = [line for line in told(parts.audit_file.parent) if line["action"] == "webhook_change"]
-    assert [line["changes"] for line in lines if line["phase"] == "intent"] == ["url paused", "description statuses"]
+    assert [line["changes"] for line in lines if line["phase"] == "intent"] == [
+        "url paused",
+        "description statuses paused",
+    ]
     assert other not in json.dumps(lines)
 
 

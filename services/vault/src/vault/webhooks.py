@@ -172,11 +172,13 @@ class Webhooks:
     async def sign(self, tenant: str, name: str, message_id: str, moment: int, payload: bytes) -> str:
         """Return the header of one delivery: a signature by each secret that holds, the newest first.
 
-        Raises NotFound for an endpoint that is not there any more, InvalidArgument for an id with a dot.
+        Raises NotFound for an endpoint that is paused or not there any more, InvalidArgument for an id with a dot.
         """
         if not message_id or "." in message_id or not message_id.isascii() or moment <= 0:
             raise InvalidArgument("message", "The message has no id or time that can be signed.", field="message_id")
         found = await self._known(tenant, name)
+        if found.paused:  # also for a deliverer in the middle of a long queue
+            raise NotFound()
         message, now = f"{message_id}.{moment}.".encode() + payload, self._now()
         return " ".join(one.sign(message) for one in found.secrets if one.holds(now))
 
