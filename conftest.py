@@ -14,6 +14,11 @@ CLIENTS = "tests/clients/"
 # Files that take a quarter of a minute or more, the longest first: begun last, one of them keeps all others waiting.
 LONGEST = (
     "tests/clients/test_ccxt.py",
+    "tests/integration/test_rolling.py",
+    "tests/integration/test_list_beside_others.py",
+    "tests/test_supply_chain.py",
+    "tests/integration/test_outage.py",
+    "tests/integration/test_traces.py",
     "services/vault/tests/test_random_histories.py",
     "tests/test_readme.py",
     "tests/console/test_journeys.py",

@@ -57,13 +57,32 @@ async def test_a_submitted_job_is_verified_acknowledged_and_planned_again(bench:
     assert 0.75 * 86_400 < due / 1000 - time.time() <= 86_400
 
 
-async def test_a_failed_verification_is_due_again_soon_and_then_runs_by_itself(bench: Any, wait_until: Any) -> None:
+async def test_one_failed_look_is_repeated_before_whoever_waits_is_answered(bench: Any, wait_until: Any) -> None:
     binding = bench.vault.bind(bench.exchange.named("unified-trader"))
     bench.fault(kind="reset")
     async with _working(bench.pool()):
         entry = await bench.queue.put(_job(binding, "bind"))
-        assert not await bench.queue.wait(entry, 10)
-        assert await bench.redis.hget(ATTEMPTS, f"{TENANT}:{binding.id}") == b"1"
+        waiting = asyncio.create_task(bench.queue.wait(entry, 20))
+
+        async def failed_once() -> bool:
+            return bool(await bench.redis.hget(ATTEMPTS, f"{TENANT}:{binding.id}") == b"1")
+
+        await wait_until(failed_once)
+        assert not waiting.done()
+        bench.exchange.faults.replace(())
+        assert await waiting
+    assert [event.stale for event in await bench.events()] == [True, False]
+
+
+async def test_a_verification_that_failed_twice_is_told_so_and_runs_again_by_itself(
+    bench: Any, wait_until: Any
+) -> None:
+    binding = bench.vault.bind(bench.exchange.named("unified-trader"))
+    bench.fault(kind="reset")
+    async with _working(bench.pool()):
+        entry = await bench.queue.put(_job(binding, "bind"))
+        assert not await bench.queue.wait(entry, 20)
+        assert await bench.redis.hget(ATTEMPTS, f"{TENANT}:{binding.id}") == b"2"
         bench.exchange.faults.replace(())
 
         async def connected() -> bool:

@@ -197,7 +197,9 @@ class Verification:
         return None if isinstance(answer, ExchangeFailure) or verdict.another_account(binding, answer) else answer
 
     def _again(self, job: Job, *, verified: bool, also: tuple[str, ...] = ()) -> Outcome:
-        return Outcome(verified, self._schedule.after_failure(job.attempt), job.attempt + 1, also=also)
+        """Plan the next try; whoever waits for a verdict hears of a failure only when the second try has failed too."""
+        delay, told = self._schedule.after_failure(job.attempt), verified or job.attempt > 0
+        return Outcome(verified, delay, job.attempt + 1, reply=told, also=also)
 
     def _look_again(
         self, binding: Binding, failure: ExchangeFailure, before: Observation | None, now: float
@@ -216,14 +218,13 @@ class Verification:
 
     async def _frozen(self, job: Job, known: Known) -> Outcome:
         """Publish the record under an operator's freeze: status and what was observed stand. Look again later."""
-        binding, outcome = await self._vault.describe(job.tenant, job.binding), self._again(job, verified=False)
+        binding, delay = await self._vault.describe(job.tenant, job.binding), self._schedule.after_failure(job.attempt)
         if known.observation:
-            planned = timestamp(self._clock.unix() + (outcome.next_s or 0.0))
-            known.observation.next_verification_at.CopyFrom(planned)
+            known.observation.next_verification_at.CopyFrom(timestamp(self._clock.unix() + delay))
         await self._status.publish([Draft(binding, known.observation, known.started_ms)])
         measures.VERIFICATIONS.of("frozen").inc()
         logs.get().info("verification_frozen", tenant=binding.tenant_id, binding=binding.id)
-        return outcome
+        return Outcome(verified=False, next_s=delay, attempt=job.attempt + 1)
 
     async def _ended(self, binding: Binding) -> Outcome:
         await self._status.recorded(binding)
