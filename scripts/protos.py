@@ -1,4 +1,8 @@
-"""Generate the Python code of protos/ into libs/common/src, or with --check fail when it is not what is committed."""
+"""Generate the Python code of protos/ into libs/common/src.
+
+With --check fail when it is not what is committed, or when protos/ breaks what the last release speaks; with --release
+keep what protos/ is now as that.
+"""
 
 import filecmp
 import os
@@ -12,6 +16,9 @@ PROTOS = ROOT / "protos"
 TARGET = ROOT / "libs" / "common" / "src"
 # The client library imports none of that code: it makes its messages of these descriptions, in a pool of its own.
 SIGNING = ROOT / "libs" / "client" / "src" / "strongroom_client" / "signing.binpb"
+# What the last release speaks: processes of it run beside those of the next one, and have written what is kept.
+RELEASED = PROTOS / "released.binpb"
+BUF = str(Path(sys.executable).parent / "buf")
 
 
 def generate(target: Path) -> None:
@@ -37,7 +44,13 @@ def describe(target: Path) -> None:
 
 def main() -> int:
     """Generate in place, or compare with a fresh generation."""
-    subprocess.run([str(Path(sys.executable).parent / "buf"), "lint"], check=True, cwd=ROOT)
+    subprocess.run([BUF, "lint"], check=True, cwd=ROOT)
+    if subprocess.run([BUF, "breaking", "protos", "--against", RELEASED], check=False, cwd=ROOT).returncode:
+        sys.stderr.write("protos/ breaks what the last release speaks: add fields, and reserve what is removed\n")
+        return 1
+    if "--release" in sys.argv[1:]:
+        subprocess.run([BUF, "build", "protos", "--exclude-source-info", "-o", RELEASED], check=True, cwd=ROOT)
+        return 0
     if "--check" not in sys.argv[1:]:
         generate(TARGET)
         describe(SIGNING)

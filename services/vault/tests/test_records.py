@@ -1,5 +1,6 @@
 """A record comes back as it was written, and one that a newer version wrote as far as this version knows it."""
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -90,6 +91,36 @@ async def test_a_record_of_a_newer_version_is_read_as_far_as_it_is_known(parts: 
     expected = binding(tenant, FULL)
     expected.revision = 1
     assert (await parts.bindings.records.load(tenant, NAME)).binding == expected
+
+
+async def test_what_a_newer_version_wrote_outlives_the_changes_of_this_one(parts: Any, tenant: str) -> None:
+    stored = json_format.MessageToDict(binding(tenant, FULL), preserving_proto_field_name=True)
+    stored |= {"mood": "good", "revision": 1}
+    stored["credential"]["colour"] = "red"
+    stored["verdict"]["findings"][0]["weight"] = 5
+    past = {**asdict(Attempt("j", "q", "h", 2)), "weather": "fair"}
+    rotations = {"staged": None, "past": [past], "left": None, "right": 1}
+    data = {"binding": stored, "fingerprint": "f", "request_digest": "d", "rotations": rotations, "season": "spring"}
+    await parts.documents.write(tenant, "bindings", NAME, data, 0)
+    records = parts.bindings.records
+
+    labelled = await records.load(tenant, NAME)
+    labelled.binding.label = "Other"
+    labelled.binding.ClearField("whitespace_removed")
+    assert await records.save(labelled, 1)
+    kept = (await parts.documents.read(tenant, "bindings", NAME)).data
+    del stored["whitespace_removed"]
+    assert kept == {**data, "binding": {**stored, "label": "Other", "revision": 2}}
+
+    judged = await records.load(tenant, NAME)
+    judged.binding.verdict.findings.pop()
+    assert await records.save(judged, 2)
+    kept = (await parts.documents.read(tenant, "bindings", NAME)).data
+    assert kept["binding"]["verdict"] == json_format.MessageToDict(
+        judged.binding.verdict, preserving_proto_field_name=True
+    ), "a verdict that is told anew has nothing of the one before"
+    assert (kept["binding"]["mood"], kept["binding"]["credential"]["colour"]) == ("good", "red")
+    assert (kept["season"], kept["rotations"]) == ("spring", rotations)
 
 
 async def test_the_head_of_what_is_not_there_or_only_marked_is_not_found(parts: Any, tenant: str) -> None:

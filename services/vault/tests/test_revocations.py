@@ -224,6 +224,22 @@ async def test_tombstones_are_not_matched_and_a_revocation_that_was_only_recorde
     assert await ended(parts, actor.tenant, names[1])
 
 
+async def test_an_order_of_a_newer_version_that_may_select_less_is_left_to_that_version(
+    parts: Any, actor: Actor, operator: Actor, request_of: Request
+) -> None:
+    names = await bind_some(parts, actor, request_of, 2)
+    asked_for = await parts.revocations.ask(operator, order(actor.tenant))
+    found = await parts.own.read("revocations", asked_for.id)
+    told = json.loads(found.data["asked"])
+    told["selector"]["only_mondays"] = True
+    await parts.own.write("revocations", asked_for.id, {**found.data, "asked": json.dumps(told)}, found.version)
+    for attempt in (parts.revocations.carry_out, parts.revocations.describe):
+        with pytest.raises(Unavailable) as refused:
+            await attempt(asked_for.id)
+        assert refused.value.reason == "revocation_unreadable"
+    assert [await ended(parts, actor.tenant, name) for name in names] == [False, False]
+
+
 async def test_no_freeze_holds_it_up(parts: Any, actor: Actor, operator: Actor, request_of: Request) -> None:
     names = await bind_some(parts, actor, request_of, 2)
     target = FreezeTarget(kind=FREEZE_KIND_TENANT, tenant_id=actor.tenant)

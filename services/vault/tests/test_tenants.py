@@ -119,6 +119,29 @@ async def test_provisioning_says_what_the_file_says_and_keeps_what_an_administra
     assert (repeated.id, created) == (made.id, False)
 
 
+async def test_what_a_newer_version_wrote_of_a_tenant_outlives_a_change(
+    tenants: Tenants, parts: Any, server: Any, tenant: str, clock: Any
+) -> None:
+    rules = {"errors": [], "rotation_days": 30, "hours": "9-17"}
+    written = {"name": "Test", "rules": rules, "region": "eu", "disabled": True}
+    server.admin.write_data(f"strongroom/data/tenants/{tenant}", data={"data": written, "options": {"cas": 1}})
+    for change, changed in (
+        (Change(name="Other"), {"name": "Other"}),
+        (Change(own_quotas=Quotas(concurrency=5)), {"quotas": Quotas(concurrency=5).document()}),
+        (Change(own_rules=STRICT), {"rules": STRICT.document()}),
+        (Change(disabled=False), {}),
+    ):
+        await tenants.change(OPERATOR, tenant, 0, change)
+        written |= changed
+        kept = (await parts.own.read("tenants", tenant)).data
+        if change.disabled is False:
+            del written["disabled"]
+        assert kept == written
+    server.provision(Tenant(tenant, "Provisioned"))
+    kept = (await parts.own.read("tenants", tenant)).data
+    assert kept == {"name": "Provisioned", "region": "eu"}
+
+
 async def test_a_document_that_says_anything_of_being_disabled_is(parts: Any, server: Any, tenant: str) -> None:
     data = {"data": {"name": "Test", "disabled": "perhaps"}, "options": {"cas": 1}}
     server.admin.write_data(f"strongroom/data/tenants/{tenant}", data=data)

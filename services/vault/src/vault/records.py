@@ -5,7 +5,7 @@ kept for the ciphertext of a sealed bind.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -14,9 +14,10 @@ from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 from strongroom.types.v1.binding_pb2 import STATUS_REVOKED, Binding, Environment, Exchange, KeyType, Scope, Status
 
-from vault.store import Documents, put, unavailable
+from vault.store import Documents, carried, put, unavailable
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+KNOWN: Final = frozenset(("binding", "fingerprint", "request_digest", "rotations"))
 DEMO: Final = Environment.Name(Environment.ENVIRONMENT_DEMO)
 
 
@@ -39,7 +40,8 @@ class Record:
     """A binding, the keyed digests of its exchange key and of the request that made it. Contains no secret.
 
     `staged` is the rotation under way, `past` those that have ended, the last ones. `left` is not None while an ended
-    one has still to be tidied, and names the exchange keys that the binding holds no more.
+    one has still to be tidied, and names the exchange keys that the binding holds no more. `stored` is what was read,
+    if a newer version of this service has written what this one does not know: it is carried on.
     """
 
     binding: Binding
@@ -48,6 +50,7 @@ class Record:
     staged: Attempt | None = None
     past: tuple[Attempt, ...] = ()
     left: tuple[str, ...] | None = None
+    stored: Mapping[str, Any] | None = None
 
     @property
     def revoked(self) -> bool:
@@ -146,19 +149,12 @@ class Records:
         binding = Binding()
         binding.CopyFrom(record.binding)
         binding.revision = cas + 1
-        data = {
-            "binding": json_format.MessageToDict(binding, preserving_proto_field_name=True),
-            "fingerprint": record.fingerprint,
-            "request_digest": record.request_digest,
-        }
-        if record.staged or record.past or record.left is not None:
-            data["rotations"] = {
-                "staged": asdict(record.staged) if record.staged else None,
-                "past": [asdict(one) for one in record.past],
-                "left": None if record.left is None else list(record.left),
-            }
+        record = replace(record, binding=binding)
+        data = _document(record)
+        if record.stored is not None:
+            data = _carried(record.stored, data, cas)
         version = await put(self._documents, binding.tenant_id, "bindings", binding.id, data, cas=cas)
-        return None if version is None else replace(record, binding=binding)
+        return None if version is None else record
 
     async def mark(self, tenant: str, binding_id: str, *, sweeping: bool, cas: int) -> int:
         """Mark an id that has no record as being swept, or as swept; raise Unavailable when someone was faster."""
@@ -181,21 +177,56 @@ class Records:
         return found
 
 
+def _document(record: Record) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "binding": json_format.MessageToDict(record.binding, preserving_proto_field_name=True),
+        "fingerprint": record.fingerprint,
+        "request_digest": record.request_digest,
+    }
+    if record.staged or record.past or record.left is not None:
+        data["rotations"] = {
+            "staged": asdict(record.staged) if record.staged else None,
+            "past": [asdict(one) for one in record.past],
+            "left": None if record.left is None else list(record.left),
+        }
+    return data
+
+
 def _record(data: dict[str, Any], version: int) -> Record:
-    try:
-        binding = _quickly(data["binding"])
-    except (KeyError, TypeError, ValueError):  # something that a newer version of this service wrote
-        binding = json_format.ParseDict(data["binding"], Binding(), ignore_unknown_fields=True)
+    binding, known = _binding(data["binding"])
     binding.revision = version
     staged, past, left = map(data.get("rotations", {}).get, ("staged", "past", "left"))
     return Record(
         binding,
         data["fingerprint"],
         data["request_digest"],
-        Attempt(**staged) if staged else None,
-        tuple(Attempt(**one) for one in past or ()),
+        _attempt(staged) if staged else None,
+        tuple(map(_attempt, past or ())),
         None if left is None else tuple(left),
+        None if known and not data.keys() - KNOWN else data,
     )
+
+
+def _binding(stored: Mapping[str, Any]) -> tuple[Binding, bool]:
+    """Return a stored binding as far as this version knows it, and whether that is all of it."""
+    try:
+        return _quickly(stored), True
+    except (KeyError, TypeError, ValueError):  # of a rotation, or written by a newer version of this service
+        pass
+    try:
+        return json_format.ParseDict(dict(stored), Binding()), True
+    except json_format.ParseError:
+        return json_format.ParseDict(dict(stored), Binding(), ignore_unknown_fields=True), False
+
+
+def _attempt(data: Mapping[str, Any]) -> Attempt:
+    return Attempt(**{one.name: data[one.name] for one in fields(Attempt) if one.name in data})
+
+
+def _carried(stored: Mapping[str, Any], data: Mapping[str, Any], version: int) -> dict[str, Any]:
+    """Return a document with what this version did not know of the one of `version` that was `stored` before it."""
+    known = _document(_record(dict(stored), version))
+    return carried(stored, known, data) | {"binding": carried(stored["binding"], known["binding"], data["binding"])}
 
 
 def _quickly(stored: Mapping[str, Any]) -> Binding:

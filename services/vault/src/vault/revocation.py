@@ -21,6 +21,8 @@ from strongroom.vault.v1.revocations_pb2 import (
     RevocationSelector,
 )
 
+from vault.store import unavailable
+
 BATCH: Final = 32
 FAILED_LIMIT: Final = 500  # so many failures are kept beside one another; more are tried again before anything new
 PART: Final = 10_000  # ids in one document
@@ -94,10 +96,13 @@ class Work:
 
 
 def work_of(data: Mapping[str, Any], version: int) -> Work:
-    """Return what Vault kept."""
+    """Return what Vault kept; raise Unavailable for what a newer version wrote: it may select less than it seems to."""
     pairs = [pair.partition("=") for pair in data["failed"].split()]
     failed = {name: why for name, _, why in pairs}
-    asked = json_format.Parse(data["asked"], Revocation(), ignore_unknown_fields=True)
+    try:
+        asked = json_format.Parse(data["asked"], Revocation())
+    except json_format.ParseError:
+        raise unavailable("revocation_unreadable") from None
     return Work(asked, int(data["place"]), failed, data["owner"], float(data["lease"]), version)
 
 

@@ -177,6 +177,14 @@ def refused(why: Why) -> Unavailable | Internal:
     return unavailable("vault_denied") if why is Why.DENIED else Internal("vault_refused")
 
 
+def carried(stored: Mapping[str, Any], known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `new` with what a newer version has `stored` beside what this one has `known` of it.
+
+    A part is known as a whole: one that is not changed stays as it was stored, one that is changed is as in `new`.
+    """
+    return {**new, **{name: part for name, part in stored.items() if new.get(name) == known.get(name)}}
+
+
 async def put(
     documents: Documents, tenant: str, collection: Collection, name: str, data: Mapping[str, Any], *, cas: int
 ) -> int | None:

@@ -5,7 +5,7 @@ Each change is one check-and-set write with an audit line before it. Nothing her
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from vault.audit import AuditLog
 from vault.quotas import Quotas
 from vault.registry import Registered, registered
 from vault.rules import Rules
-from vault.store import Directory, OwnDocuments, put_own, unavailable
+from vault.store import Directory, OwnDocuments, carried, put_own, unavailable
 
 ALPHABET: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 ID_LENGTH: Final = 26
@@ -83,7 +83,8 @@ class Tenants:
     async def change(self, operator: Actor, name: str, expected: int, wanted: Change) -> Tenant:
         """Change a tenant and return it; raise Aborted unless it is at revision `expected` (0: any), NotFound."""
         for _ in range(ATTEMPTS):
-            found, version = await self._load(name)
+            stored, version = await self._stored(name)
+            found = registered(name, stored)
             if expected not in (0, version):
                 raise Aborted(detail="The tenant changed meanwhile.")
             new = replace(found, **wanted.parts())
@@ -91,16 +92,21 @@ class Tenants:
                 return message(name, found, version)
             about, parts = _about(operator, name), ",".join(sorted(wanted.parts()))
             async with self._audit.action(about, wanted.action(), "", operator=operator.tenant, changed=parts):
-                written = await put_own(self._own, "tenants", name, new.document(), cas=version)
+                data = carried(stored, found.document(), new.document())
+                written = await put_own(self._own, "tenants", name, data, cas=version)
             if written is not None:
                 return message(name, new, written)
         raise unavailable("busy")
 
     async def _load(self, name: str) -> tuple[Registered, int]:
+        stored, version = await self._stored(name)
+        return registered(name, stored), version
+
+    async def _stored(self, name: str) -> tuple[Mapping[str, Any], int]:
         found = await self._own.read("tenants", name) if TENANT_ID.fullmatch(name) else None
         if found is None or found.data is None:
             raise NotFound(detail="There is no tenant with this id.")
-        return registered(name, found.data), found.version
+        return found.data, found.version
 
 
 def fresh_id(operator: str, key: str) -> str:

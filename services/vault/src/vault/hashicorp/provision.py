@@ -23,6 +23,7 @@ from vault.hashicorp.transit import AUDIT_KEY, CANARY_KEY, FINGERPRINT_KEY, TRAN
 from vault.quotas import Quotas, quotas_of
 from vault.registry import registered
 from vault.rules import Rules, rules_of, unknown_codes
+from vault.store import carried
 
 LIFE: Final = "300s"
 JWT: Final = "jwt"
@@ -46,7 +47,8 @@ class Tenant:
     def document(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the registry keeps of it: what the file says, and of what was `found` the rest."""
         there = registered(self.id, found)
-        return replace(there, name=self.name, own_rules=self.rules, own_quotas=self.quotas).document()
+        new = replace(there, name=self.name, own_rules=self.rules, own_quotas=self.quotas)
+        return carried(found, there.document(), new.document())
 
 
 def tenants_of(path: Path) -> list[Tenant]:
