@@ -43,14 +43,16 @@ SCHEMAS = json.loads((ROOT / "tests/schemas/crds.json").read_text())["schemas"]
 Manifest = dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def manifests() -> list[Manifest]:
+def rendered(folder: Path) -> list[Manifest]:
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl, which renders the manifests, is not on this machine")
-    made = subprocess.run(
-        ["kubectl", "kustomize", ROOT / "deploy" / "k8s" / "prod"], check=True, capture_output=True, text=True
-    )
+    made = subprocess.run(["kubectl", "kustomize", folder], check=True, capture_output=True, text=True)
     return list(yaml.safe_load_all(made.stdout))
+
+
+@pytest.fixture(scope="module")
+def manifests() -> list[Manifest]:
+    return rendered(ROOT / "deploy" / "k8s" / "prod")
 
 
 def of(manifests: list[Manifest], *kinds: str) -> dict[str, Manifest]:
@@ -303,3 +305,25 @@ def test_what_must_be_brought_is_told(manifests: list[Manifest]) -> None:
 def test_only_what_asks_the_exchange_leaves_through_the_fixed_addresses(manifests: list[Manifest]) -> None:
     fixed = {name for name, pod in pods(manifests).items() if pod["spec"].get("nodeSelector")}
     assert fixed == {"verifier", "worker"}
+
+
+@pytest.mark.parametrize("version", ["1.34", "1.37"])
+def test_traces_add_a_collector_and_one_way_to_it_for_our_processes_and_change_nothing_else(
+    manifests: list[Manifest], tmp_path: Path, version: str
+) -> None:
+    shutil.copytree(ROOT / "deploy" / "k8s", tmp_path / "k8s")
+    overlay = tmp_path / "k8s" / "prod" / "kustomization.yaml"
+    text = overlay.read_text()
+    overlay.write_text(text.replace("components: [release]", "components: [release, ../traces]"))
+    traced = rendered(overlay.parent)
+    added = [one for one in traced if one not in manifests and one["kind"] not in ("Deployment", "StatefulSet")]
+    assert [one["metadata"]["name"] for one in added] == ["traces"]
+    kubernetes_validate.validate(added[0], version, strict=True)
+    (chosen,) = added[0]["spec"]["podSelector"]["matchExpressions"]
+    assert (chosen["operator"], set(chosen["values"])) == ("In", set(OURS))
+    before = {name: one["env"] for name, one in containers(manifests)}
+    for name, one in containers(traced):
+        more = [variable["name"] for variable in one["env"] if variable not in before[name]]
+        wanted = [] if name == "provision" else ["STRONGROOM_OTLP_ENDPOINT", "STRONGROOM_OTLP_CA_FILE"]
+        assert more == wanted, name
+        assert {field.removeprefix("STRONGROOM_").lower() for field in more} <= set(SETTINGS[name].model_fields)
