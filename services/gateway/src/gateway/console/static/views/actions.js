@@ -31,7 +31,7 @@ export function Actions({ binding, show, read }) {
     ${open === 'edit' && html`<${Edit} binding=${binding} show=${show} close=${close} />`}
     ${open === 'replace' && html`<${Replace} binding=${binding} show=${show} close=${close} />`}
     ${open === 'revoke' && html`<${Revoke} binding=${binding} read=${read} close=${close} />`}
-    ${open === 'freeze' && html`<${Freeze} binding=${binding} read=${read} close=${close} />`}
+    ${open === 'freeze' && html`<${Freeze} binding=${binding} show=${show} close=${close} />`}
   `;
 }
 
@@ -113,16 +113,18 @@ function Replace({ binding, show, close }) {
   <//>`;
 }
 
-function Freeze({ binding, read, close }) {
+function Freeze({ binding, show, close }) {
   const { tenant } = useStore(session);
+  const [key] = useState(freshKey);
   const [state, set] = useState({ reason: '', cancels: true, busy: false, problem: null });
   const freeze = async (event) => {
     event.preventDefault();
     set({ ...state, busy: true, problem: null });
     try {
       const target = { kind: 'binding', tenant, binding_id: binding.id };
-      await send('POST', '/v1/admin/freezes', { target, reason: state.reason.trim(), allow_cancels: state.cancels }, { key: freshKey() });
-      await read();
+      await send('POST', '/v1/admin/freezes', { target, reason: state.reason.trim(), allow_cancels: state.cancels }, { key: state.problem ? freshKey() : key });
+      // The freeze holds already; the page tells of it from the next look on, so have one made.
+      await send('POST', `/v1/bindings/${binding.id}/verify`, undefined, { wait: 10 }).then(show, () => undefined);
       close();
     } catch (problem) {
       set({ ...state, busy: false, problem });
