@@ -16,6 +16,7 @@ class Balancer:
         self._turn = 0
         self._server: asyncio.Server | None = None
         self._pairs: set[asyncio.Task[None]] = set()
+        self._ending = False
 
     async def __aenter__(self) -> Self:
         """Listen."""
@@ -27,30 +28,32 @@ class Balancer:
     ) -> None:
         """Cut whatever is open."""
         assert self._server is not None
+        self._ending = True
         self._server.close()
         pairs = list(self._pairs)
         for pair in pairs:
             pair.cancel()
         await asyncio.gather(*pairs, return_exceptions=True)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        pair = asyncio.current_task()
-        assert pair is not None
-        self._pairs.add(pair)
-        opened = [writer]
-        try:
-            self._turn += 1
-            there, back = await asyncio.open_connection(self._host, self.ports[self._turn % len(self.ports)])
-            opened.append(back)
-            await asyncio.gather(_pump(reader, back), _pump(there, writer))
-        except OSError:
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take a connection at once: a coroutine here could be cancelled before it begins, and would close nothing."""
+        if self._ending:
+            writer.transport.abort()
             return
-        finally:
-            for each in opened:
-                each.close()
-                with contextlib.suppress(OSError):
-                    await each.wait_closed()
-            self._pairs.discard(pair)
+        pair = asyncio.create_task(self._paired(reader, writer))
+        self._pairs.add(pair)
+        pair.add_done_callback(lambda _: (self._pairs.discard(pair), writer.transport.abort()))
+
+    async def _paired(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._turn += 1
+        with contextlib.suppress(OSError):
+            there, back = await asyncio.open_connection(self._host, self.ports[self._turn % len(self.ports)])
+            try:
+                await asyncio.gather(_pump(reader, back), _pump(there, writer))
+                writer.close()
+                await writer.wait_closed()
+            finally:
+                back.transport.abort()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -80,6 +80,38 @@ async def test_one_accounts_calls_stay_within_the_endpoints_limit_whoever_makes_
     assert len(moments) > limit  # how near they come to it, make bench-verify measures
 
 
+async def test_an_account_that_trades_gets_nearly_all_that_its_endpoint_allows_and_not_more(redis: Redis) -> None:
+    """A call comes to the exchange between its turn and its answer: whenever that is, the limit holds."""
+    calls: list[tuple[float, float]] = []
+    until = time.time() + 5
+
+    async def trade(budget: SharedBudget) -> None:
+        while time.time() < until:
+            await budget.turn(CALLER, FAST)
+            began = time.time()
+            await asyncio.sleep(0.03)
+            calls.append((began, time.time()))
+            await budget.answered(CALLER, FAST, 7)
+
+    await asyncio.gather(*(trade(_budget(redis, priority=True)) for _ in range(4) for _ in range(8)))
+    for _, second in calls:
+        assert sum(ended >= second and began < second + 1 for began, ended in calls) <= 20
+    assert len(calls) >= 80, "slots that are kept for half a second longer than the exchange counts let 70 go"
+
+
+async def test_a_call_that_is_never_answered_keeps_its_slot_for_a_while_and_no_longer(redis: Redis) -> None:
+    budget = _budget(redis, priority=True)
+    await budget.turn(CALLER, SLOW)
+    started = time.monotonic()
+    await budget.turn(CALLER, SLOW)
+    assert time.monotonic() - started > 1.4
+    await budget.answered(CALLER, SLOW, 0)
+    before = await redis.zrange("sr:{budget}:slots:100200300:" + SLOW, 0, -1, withscores=True)
+    await budget.answered(CALLER, SLOW, 1)
+    after = await redis.zrange("sr:{budget}:slots:100200300:" + SLOW, 0, -1, withscores=True)
+    assert max(free for _, free in after) <= max(free for _, free in before)
+
+
 PROCESS = """
 import asyncio, json, sys, time
 from common.clock import SystemClock

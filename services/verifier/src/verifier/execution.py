@@ -150,8 +150,10 @@ class Execution:
     async def _told(self, account: Caller, found: Reply) -> None:
         if found.throttled:
             await self._budget.refused(account, found.endpoint, address=found.address)
+        elif found.remaining == 0:
+            await self._budget.answered(account, found.endpoint, 0)
         else:
-            await self._budget.answered(account, found.endpoint, found.remaining)
+            self._background.start(self._budget.answered(account, found.endpoint, found.remaining))
 
     async def _corrected(self, account: Caller, stamp: Stamp, found: Reply) -> bool:
         return await self._exchange.time.refused(stamp, found.time, partial(self._exchange.reading, account))

@@ -174,7 +174,7 @@ class LocalBudget(Waiting):
         self._shut = False
         self._look_from = 0.0
         self._looking = asyncio.Lock()
-        self._endpoints: dict[tuple[str, str], float] = {}
+        self._endpoints: dict[tuple[str, str], list[float]] = {}  # when each slot that is taken is free again
 
     async def ask(self, caller: Caller, endpoint: str) -> tuple[float, Held]:
         """See `Waiting`."""
@@ -183,14 +183,13 @@ class LocalBudget(Waiting):
         now, limit = self._clock.monotonic(), limits.of(endpoint)
         if self._shut:
             return max(self._look_from - now, 0.001), Held.SHUT
-        key = _key(caller, endpoint)
-        own = self._endpoints.get(key, 0.0)
-        if own - limit.slack_s > now:
-            return own - limit.slack_s - now, Held.ENDPOINT
+        taken = self._taken(caller, endpoint, now)
+        if len(taken) >= limit.slots:
+            return taken[len(taken) - limit.slots] - now, Held.ENDPOINT
         if self._next - self._slack > now:
             return self._next - self._slack - now, Held.SHARED
         self._next = max(self._next, now) + self._interval
-        self._keep(key, max(own, now) + limit.interval_s)
+        self._keep(caller, endpoint, [*taken, now + limit.held_s], now)
         return 0.0, Held.SHARED
 
     async def answered(self, caller: Caller, endpoint: str, remaining: int | None) -> None:
@@ -206,8 +205,9 @@ class LocalBudget(Waiting):
 
     def hold(self, caller: Caller, endpoint: str, seconds: float) -> None:
         """Keep an endpoint from its caller's account for some seconds."""
-        limit, key = limits.of(endpoint), _key(caller, endpoint)
-        self._keep(key, max(self._endpoints.get(key, 0.0), self._clock.monotonic() + limit.slack_s + seconds))
+        now = self._clock.monotonic()
+        held = [now + seconds] * limits.of(endpoint).slots
+        self._keep(caller, endpoint, [*self._taken(caller, endpoint, now), *held], now)
 
     async def _look(self) -> None:
         """Find out whether the address is served, if it is time to; others who want to know wait for that."""
@@ -218,12 +218,14 @@ class LocalBudget(Waiting):
             self._shut = self._shut if served is None else not served
             self._look_from = self._clock.monotonic() + (PROBE_S if self._shut else DOUBT_S)
 
-    def _keep(self, key: tuple[str, str], moment: float) -> None:
-        """Remember when an endpoint is free again; forget those that are."""
+    def _taken(self, caller: Caller, endpoint: str, now: float) -> list[float]:
+        return [free for free in self._endpoints.get(_key(caller, endpoint), ()) if free > now]
+
+    def _keep(self, caller: Caller, endpoint: str, taken: list[float], now: float) -> None:
+        """Remember until when an endpoint's slots are taken; forget those that are free again."""
         if len(self._endpoints) >= OWNERS_KEPT:
-            now = self._clock.monotonic()
-            self._endpoints = {known: free for known, free in self._endpoints.items() if free > now}
-        self._endpoints[key] = moment
+            self._endpoints = {known: free for known, free in self._endpoints.items() if free[-1] > now}
+        self._endpoints[_key(caller, endpoint)] = sorted(taken)
 
 
 def _key(caller: Caller, endpoint: str) -> tuple[str, str]:

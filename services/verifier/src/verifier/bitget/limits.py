@@ -1,6 +1,6 @@
 """Own how often each of Bitget's endpoints may be called: data (limits.csv), read once and refused when it is odd.
 
-Turns a limit into the spacing of calls that keeps it in every second, however the seconds are counted.
+Turns a limit into slots, and for how long a call keeps one, so that it holds in every second, however they are counted.
 """
 
 import csv
@@ -11,7 +11,7 @@ from typing import Final
 
 COLUMNS: Final = ["method", "path", "per_second", "scope"]
 SCOPES: Final = frozenset(("uid", "ip"))
-# Spacings are drawn a little wide: a call that was let go may take longer on its way than the one after it.
+# A call that was let go may take longer on its way than the one after it: so long it keeps its slot at first.
 SECOND_S: Final = 1.5
 _PATH: Final = re.compile(r"/api/v[23](/[A-Za-z0-9_.-]+)+")
 
@@ -24,21 +24,19 @@ class Limit:
     scope: str
 
     @property
-    def burst(self) -> int:
-        """How many calls may start at the same moment: a third of the limit, enough for one look at a key."""
-        return max(1, int(self.per_second + 1) // 3)
+    def slots(self) -> int:
+        """How many calls the exchange may count at any moment."""
+        return max(1, int(self.per_second))
 
     @property
-    def interval_s(self) -> float:
-        """The spacing of calls after a burst: a burst and what follows it within a second stay within the limit."""
-        if self.per_second < 1:
-            return SECOND_S / self.per_second
-        return SECOND_S / (self.per_second - self.burst + 1)
+    def span_s(self) -> float:
+        """For how long the exchange counts a call: a second, or longer where not one a second is allowed."""
+        return max(1.0, 1 / self.per_second)
 
     @property
-    def slack_s(self) -> float:
-        """How far calls may run ahead of their spacing."""
-        return (self.burst - 1) * self.interval_s
+    def held_s(self) -> float:
+        """For how long a call keeps its slot from when it is let go, as long as it is not known to be answered."""
+        return SECOND_S * self.span_s
 
 
 # What the sources say nothing about is called as rarely as the slowest of its kind.

@@ -51,8 +51,8 @@ REDIS_S: Final = 1.0
 # How long a process leaves Redis alone after trouble with it.
 AWAY_S: Final = 1.0
 
-# A bucket is the moment, in microseconds, at which it is empty again. One that lies further ahead than any of ours is
-# nobody's. `later` is that moment once a call more is in it.
+# A bucket is the moment, in microseconds, at which it is empty again; an endpoint's slots are a sorted set: of those
+# that are taken, the moments at which they are free again. What lies further ahead than anything of ours is nobody's.
 _COMMON: Final = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
@@ -65,6 +65,18 @@ end
 local function keep(key, moment)
   redis.call('SET', key, string.format('%.0f', moment), 'PX', math.ceil((moment - now) / 1000) + 1000)
 end
+local function until_free(key, slots)
+  if type(redis.pcall('ZREMRANGEBYSCORE', key, '-inf', now)) == 'table' then redis.call('DEL', key) end
+  redis.call('ZREMRANGEBYSCORE', key, now + 120000000, '+inf')
+  local over = redis.call('ZCARD', key) - slots
+  if over < 0 then return 0 end
+  return tonumber(redis.call('ZRANGE', key, over, over, 'WITHSCORES')[2]) - now
+end
+local function occupy(key, name, moment)
+  redis.call('ZADD', key, moment, name)
+  local ms = math.ceil((moment - now) / 1000) + 1000
+  if redis.call('PTTL', key) < ms then redis.call('PEXPIRE', key, ms) end
+end
 local function left(key, most)
   local known = redis.call('PTTL', key)
   if known == -1 or known > most then redis.call('DEL', key) return 0 end
@@ -74,7 +86,8 @@ end
 # Asks for several calls, one after the other. KEYS egress, active, shut, probe, kept, then share and endpoint of each
 # call. ARGV step and slack of the address, slack of trading or of verification; ms of a penalty, of the time between
 # probes, of one, of a poll; the time between calls that are kept for verification, 0 for trading; then of each call the
-# tenant, step and slack of the endpoint.
+# tenant, and of its endpoint how many slots there are, for how long a call keeps one, and how much earlier it may be
+# free by an answer.
 # Returns for each the wait in ms and what holds the call back; "probe": this caller is to find out if the address is
 # served.
 _TURNS: Final = (
@@ -98,10 +111,10 @@ local function active(tenant)
   redis.call('PEXPIRE', KEYS[2], 3000)
   return redis.call('ZCARD', KEYS[2])
 end
-local function turn(sharekey, endpointkey, tenant, interval, burst)
+local function turn(place, sharekey, slotskey, tenant, slots, held, early)
   if left(KEYS[3], tonumber(ARGV[3])) > 0 then return shut() end
-  local endpoint = bucket(endpointkey)
-  local wait = endpoint - burst - now
+  local wait = until_free(slotskey, slots)
+  wait = math.max(wait - early, math.min(wait, early / 10))
   if wait > 0 then return {math.ceil(wait / 1000), 'endpoint'} end
   local tenants, egress, share, cost = active(tenant), bucket(KEYS[1]), bucket(sharekey), step
   wait = egress - slack - now
@@ -112,26 +125,41 @@ local function turn(sharekey, endpointkey, tenant, interval, burst)
   if wait > 0 then return {math.ceil(wait / 1000), 'shared'} end
   keep(KEYS[1], egress + step)
   keep(sharekey, math.min(share, now + slack) + math.min(cost * tenants, 1000000))
-  keep(endpointkey, endpoint + interval)
+  occupy(slotskey, string.format('%.0f.%d', now, place), now + held)
   return {0, 'shared'}
 end
 local answers = {}
 for place = 1, (#KEYS - 5) / 2 do
-  local key, value = 4 + 2 * place, 5 + 3 * place
-  answers[place] = turn(KEYS[key], KEYS[key + 1], ARGV[value], tonumber(ARGV[value + 1]), tonumber(ARGV[value + 2]))
+  local key, value = 4 + 2 * place, 4 + 4 * place
+  local slots, held, early = tonumber(ARGV[value + 1]), tonumber(ARGV[value + 2]), tonumber(ARGV[value + 3])
+  answers[place] = turn(place, KEYS[key], KEYS[key + 1], ARGV[value], slots, held, early)
 end
 return answers
 """
 )
-# KEYS endpoint, probe; ARGV until when from now the endpoint is empty, whether the address is in doubt, ms between
-# probes, ms of one. Returns 1 when this caller is to find out whether the address is served.
+# KEYS endpoint, probe; ARGV how many slots it has, for how long all of them are taken, whether the address is in doubt,
+# ms between probes, ms of one. Returns 1 when this caller is to find out whether the address is served.
 _HOLD: Final = (
     _COMMON
     + """
-keep(KEYS[1], math.max(bucket(KEYS[1]), now + tonumber(ARGV[1])))
-if ARGV[2] == '0' or left(KEYS[2], tonumber(ARGV[3])) > 0 then return 0 end
-redis.call('SET', KEYS[2], 'asking', 'PX', ARGV[4])
+local slots = tonumber(ARGV[1])
+if until_free(KEYS[1], slots) < tonumber(ARGV[2]) then
+  for slot = 1, slots do occupy(KEYS[1], 'all.' .. slot, now + tonumber(ARGV[2])) end
+end
+if ARGV[3] == '0' or left(KEYS[2], tonumber(ARGV[4])) > 0 then return 0 end
+redis.call('SET', KEYS[2], 'asking', 'PX', ARGV[5])
 return 1
+"""
+)
+# KEYS endpoint; ARGV for how long the exchange counts a call. Of the calls that are not known to be answered, the first
+# now is: it has come there, so it is counted from now on at the latest.
+_ANSWERED: Final = (
+    _COMMON
+    + """
+local counted = now + tonumber(ARGV[1])
+local first = redis.pcall('ZRANGE', KEYS[1], '(' .. string.format('%.0f', counted), '+inf', 'BYSCORE', 'LIMIT', 0, 1)[1]
+if first then redis.call('ZADD', KEYS[1], counted, first) end
+return 0
 """
 )
 # KEYS shut, probe; ARGV served, refused or unknown; ms of a penalty, ms to the next probe while there is one, and
@@ -174,7 +202,8 @@ class SharedBudget(Waiting):
         self._kept = 0.0 if priority else self._step / KEPT_SHARE
         calls = max(1.0, per_minute * (PRIORITY_BURST if priority else BURST))
         self._slack = (calls - 1) * self._step
-        self._turns, self._hold, self._probed = map(redis.register_script, (_TURNS, _HOLD, _PROBED))
+        scripts = (_TURNS, _ANSWERED, _HOLD, _PROBED)
+        self._turns, self._counted, self._hold, self._probed = map(redis.register_script, scripts)
         self._asking: list[_Asking] = []
         self._asker: asyncio.Task[None] | None = None
         self._alone = LocalBudget(clock, reaches, per_minute * ALONE)
@@ -211,14 +240,17 @@ class SharedBudget(Waiting):
         values.append(_us(self._kept))
         for caller, endpoint, _ in asking:
             limit = limits.of(endpoint)
-            keys += [f"{lane}:share:{caller.tenant}", _bucket(caller, endpoint)]
-            values += [caller.tenant, _us(limit.interval_s), _us(limit.slack_s)]
+            keys += [f"{lane}:share:{caller.tenant}", _slots(caller, endpoint)]
+            early_s = limit.held_s - limit.span_s if self.lane == "trade" else 0.0
+            values += [caller.tenant, limit.slots, _us(limit.held_s), _us(early_s)]
         return keys, values
 
     async def answered(self, caller: Caller, endpoint: str, remaining: int | None) -> None:
-        """See `Budget`."""
+        """See `Budget`. Verification seldom comes near an endpoint's limit and leaves its slots as they are."""
         if remaining == 0:
             await self._held(caller, endpoint, SPENT_S, address=False)
+        elif self.lane == "trade":
+            await self._call(self._counted, [_slots(caller, endpoint)], [_us(limits.of(endpoint).span_s)])
 
     async def refused(self, caller: Caller, endpoint: str, *, address: bool) -> None:
         """See `Budget`."""
@@ -231,8 +263,8 @@ class SharedBudget(Waiting):
     async def _held(self, caller: Caller, endpoint: str, seconds: float, *, address: bool) -> Any:
         """Keep an endpoint from its caller's account; return whether to look if the address is served, None unasked."""
         self._alone.hold(caller, endpoint, seconds)
-        values = [_us(limits.of(endpoint).slack_s + seconds), int(address), _ms(PROBE_S), _ms(PROBING_S)]
-        return await self._call(self._hold, [_bucket(caller, endpoint), PROBE], values)
+        values = [limits.of(endpoint).slots, _us(seconds), int(address), _ms(PROBE_S), _ms(PROBING_S)]
+        return await self._call(self._hold, [_slots(caller, endpoint), PROBE], values)
 
     async def _look(self) -> None:
         """Find out whether the address is served, and tell all processes."""
@@ -259,9 +291,9 @@ class SharedBudget(Waiting):
             return None
 
 
-def _bucket(caller: Caller, endpoint: str) -> str:
+def _slots(caller: Caller, endpoint: str) -> str:
     owner = caller.owner if limits.of(endpoint).scope == "uid" else ""
-    return f"{PREFIX}calls:{owner}:{endpoint}"
+    return f"{PREFIX}slots:{owner}:{endpoint}"
 
 
 def _us(seconds: float) -> int:
