@@ -18,7 +18,7 @@ up: $(READY) ## start the whole stack on loopback, bind a sample key, stay up un
 demo: $(READY) ## the same, and exit 0 once the sample key is connected
 	@$(BIN)/strongroom demo
 
-test: $(READY) ## every test, on real servers (about a quarter of an hour on 2 cores)
+test: $(READY) ## every test, on real servers (about 20 minutes on 2 cores)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 drill: $(READY) ## the long fault drills: every durable step killed 40 times (about a quarter of an hour)

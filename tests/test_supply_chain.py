@@ -53,9 +53,8 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Download what every member's lock names, as wheels."""
     folder = tmp_path_factory.mktemp("wheels")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-    for member in MEMBERS:
-        lock = ROOT / member / "requirements.txt"
-        subprocess.run([*command, "--require-hashes", "-r", str(lock), "-d", str(folder)], check=True, timeout=300)
+    locks = [word for member in MEMBERS for word in ("-r", str(ROOT / member / "requirements.txt"))]
+    subprocess.run([*command, "--require-hashes", *locks, "-d", str(folder)], check=True, timeout=300)
     return folder
 
 

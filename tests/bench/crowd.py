@@ -77,6 +77,7 @@ async def rebuild(world: World, count: int) -> list[Row]:
     redis = Redis.from_url(world.facts["redis_url"])
     world.workers(0)
     await redis.flushall()
+    empty = await _memory(redis)
     begin, started = _log_size(world), time.monotonic()
     try:
         world.workers(1, {"SLOTS": "1"})
@@ -84,6 +85,7 @@ async def rebuild(world: World, count: int) -> list[Row]:
         took = time.monotonic() - started
         world.workers(0)
         planned = await _planned(world, redis, count, took)
+        used = await _memory(redis) - empty
     finally:
         await redis.aclose()
     each = took * 1000 / count
@@ -106,7 +108,12 @@ async def rebuild(world: World, count: int) -> list[Row]:
             f"all; ≤ {PER_MINUTE:,} calls a minute",
             bindings >= count and most <= PER_MINUTE,
         ),
+        Row("memory of Redis for them", f"{used / 1e6:,.0f} MB", "", f"{used / 1e3 / count:.2f} kB a binding", "", None),
     ]
+
+
+async def _memory(redis: Redis) -> int:
+    return int((await redis.info("memory"))["used_memory"])
 
 
 async def pages(world: World, count: int, reads: int) -> list[Row]:
