@@ -108,7 +108,9 @@ async def rebuild(world: World, count: int) -> list[Row]:
             f"all; ≤ {PER_MINUTE:,} calls a minute",
             bindings >= count and most <= PER_MINUTE,
         ),
-        Row("memory of Redis for them", f"{used / 1e6:,.0f} MB", "", f"{used / 1e3 / count:.2f} kB a binding", "", None),
+        Row(
+            "memory of Redis for them", f"{used / 1e6:,.0f} MB", "", f"{used / 1e3 / count:.2f} kB a binding", "", None
+        ),
     ]
 
 

@@ -2,8 +2,12 @@
 
 import asyncio
 import shutil
+import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +16,7 @@ import pytest
 from cli.pki import Authority, Leaf
 from common import errors
 from common.rpc import client, renewal, server
-from common.rpc.tls import Files, Identity
+from common.rpc.tls import Fetcher, Files, Identity
 from cryptography import x509
 from strongroom.vault.v1 import binding_store_pb2 as pb
 from strongroom.vault.v1 import binding_store_pb2_grpc as rpc
@@ -132,6 +136,65 @@ async def test_certificates_and_the_authority_are_replaced_under_load_and_no_cal
     async with client.channel(f"127.0.0.1:{port}", "vault", stranger) as channel:
         with pytest.raises(errors.Unavailable):
             await client.call(rpc.BindingStoreStub(channel).Describe, pb.DescribeRequest(), timeout_s=5)
+
+
+def test_a_server_is_told_of_its_certificate_when_it_has_changed_and_only_then(
+    authority: Authority, tmp_path: Path
+) -> None:
+    ca = authority.ca_file.read_bytes()
+    mine = put(authority.issue("vault", tmp_path / "a"), tmp_path / "now", ca=ca)
+    fetcher = Fetcher(Files(mine))
+    assert fetcher() is None
+    put(authority.issue("vault", tmp_path / "b"), tmp_path / "now", ca=ca)
+    assert fetcher() is not None
+    assert fetcher() is None
+
+
+SERVER = """
+import asyncio, sys
+from pathlib import Path
+import grpc
+from common.rpc.tls import Identity
+
+async def main():
+    served = grpc.aio.server()
+    port = served.add_secure_port("127.0.0.1:0", Identity(*map(Path, sys.argv[1:])).server())
+    await served.start()
+    print(port, flush=True)
+    await served.wait_for_termination()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.bar(48)
+def test_thousands_of_handshakes_at_once_beside_renewals_do_not_end_a_server(
+    authority: Authority, tmp_path: Path
+) -> None:
+    ca = authority.ca_file.read_bytes()
+    leaf = authority.issue("vault", tmp_path / "a")
+    mine = put(leaf, tmp_path / "now", ca=ca)
+    context = ssl.create_default_context(cafile=str(mine.ca_file))  # no certificate of its own: refused, but later
+    context.set_alpn_protocols(["h2"])
+    command = [sys.executable, "-c", SERVER, str(mine.cert_file), str(mine.key_file), str(mine.ca_file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, ThreadPoolExecutor(16) as pool:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+
+        def shake(_: int) -> bool:
+            with (
+                socket.create_connection(("127.0.0.1", port), 10) as plain,
+                context.wrap_socket(plain, server_hostname="vault") as shaken,
+            ):
+                return shaken.selected_alpn_protocol() == "h2"
+
+        try:
+            for _ in range(10):
+                assert all(pool.map(shake, range(200)))
+                put(leaf, tmp_path / "now", ca=ca)
+            assert process.poll() is None
+        finally:
+            process.kill()
 
 
 def test_files_that_do_not_belong_together_are_waited_out(authority: Authority, tmp_path: Path) -> None:
