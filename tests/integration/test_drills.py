@@ -4,15 +4,18 @@ The rest of what is practised has files of its own; docs/drills.md names them al
 """
 
 import datetime as dt
+import resource
 import secrets
 import time
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 from cli.pki import Authority
 
 from tests.integration.conftest import Driver, eventually
+from tests.integration.test_audit import audit
 from tests.integration.test_incidents import operator
 
 ASSETS = {"method": "GET", "path": "/api/v3/account/assets"}
@@ -28,6 +31,12 @@ def took(what: str, condition: Callable[[], Any], seconds: float = EVER) -> None
     began = time.monotonic()
     eventually(condition, seconds)
     print(f"{what} after {time.monotonic() - began:.1f} s")
+
+
+def asked(driver: Driver) -> int:
+    """Return how often the exchange was asked for what the drills ask for."""
+    with httpx.Client(base_url=driver.facts["simulator_control_url"], trust_env=False) as http:
+        return sum(one["target"] == ASSETS["path"] for one in http.get("/requests").json()["requests"])
 
 
 def test_an_expired_certificate_is_503_for_as_long_as_it_is_there_and_a_new_one_heals_it(driver: Driver) -> None:
@@ -47,6 +56,38 @@ def test_an_expired_certificate_is_503_for_as_long_as_it_is_there_and_a_new_one_
         assert http.get(path).json()["status"] == "connected"
     assert driver.bind(driver.account()).json()["status"] == "connected"
     assert pids(driver) == before
+
+
+def test_while_the_audit_disk_is_full_nothing_is_signed_or_changed_and_it_goes_on_when_there_is_room(
+    driver: Driver,
+) -> None:
+    bound, before = driver.bind(driver.account()).json(), pids(driver)
+    use = f"/v1/bindings/{bound['id']}/requests"
+    trail = max((driver.stack.home / "audit").glob("*.jsonl"), key=lambda file: file.stat().st_mtime)
+    with driver.client() as http:
+        assert http.post(use, json=ASSETS).status_code == 200
+        resource.prlimit(before["vault"], resource.RLIMIT_FSIZE, (trail.stat().st_size + 200, resource.RLIM_INFINITY))
+        try:
+            took("refused", lambda: http.post(use, json=ASSETS).status_code == 503)
+            before_that = asked(driver)
+            refused = http.post(use, json=ASSETS)
+            assert (refused.status_code, "retry-after" in refused.headers) == (503, True)
+            assert driver.bind(driver.account(), wait=0).status_code == 503
+            assert http.delete(f"/v1/bindings/{bound['id']}").status_code == 503
+            assert http.get(f"/v1/bindings/{bound['id']}").json()["status"] == "connected", "it is told as before"
+            assert asked(driver) == before_that
+        finally:
+            resource.prlimit(before["vault"], resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        took("signed again", lambda: http.post(use, json=ASSETS).status_code == 200)
+    assert driver.bind(driver.account()).json()["status"] == "connected"
+    assert pids(driver) == before
+    if (driver.stack.home / "openbao" / "init.json").exists():  # the servers of the wheels
+        driver.child("vault").stop()  # so that its last head is written
+        try:
+            checked = audit("verify", driver.stack.home / "audit", "--home", driver.stack.home)
+        finally:
+            driver.child("vault").start()
+        assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 @pytest.mark.parametrize("seconds", [-120, 120])
