@@ -3,13 +3,17 @@
 A child dies with the thread that started it (see `child`): start children from the main thread.
 """
 
+import contextlib
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from random import SystemRandom
 from types import TracebackType
@@ -22,6 +26,7 @@ POLL = 0.02
 START_S = 120.0  # patience alone, for a machine that is busy: a program that ends is noticed at once
 SERVERS_PORTS: Final = range(10_240, 32_768)  # the systems we run on give higher ones to connections
 _random: Final = SystemRandom()
+_reserved: Final = set[int]()
 
 
 class LaunchError(Exception):
@@ -29,20 +34,46 @@ class LaunchError(Exception):
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nothing listens on, and that the next who asks is not told for a minute.
+    """Return a TCP port of 127.0.0.1 that nothing listens on, and that nobody else is told while this process lives.
 
     It is none of those that the system gives to connections: the place of a server that is being started again stays
     its own. A connection that we closed first stays in TIME_WAIT: another search then passes the port by, and a server
     that asks for it by its number (with SO_REUSEADDR, as servers do) gets it.
     """
     for port in _random.sample(SERVERS_PORTS, 200):
-        if not port_is_free(port, reuse=False):
+        if not _reserve(port) or not port_is_free(port, reuse=False):
             continue
         with socket.create_server(("127.0.0.1", port)) as probe, socket.create_connection(("127.0.0.1", port)) as ahead:
             probe.accept()[0].close()
             ahead.recv(1)
         return port
     raise LaunchError("no free TCP port was found on 127.0.0.1: stop what is not needed there")
+
+
+def _reserve(port: int) -> bool:
+    """Take a port among all processes of this user, until this one ends; return False for one that is taken."""
+    if port in _reserved:
+        return False
+    with contextlib.suppress(LookupError):
+        try:
+            fcntl.lockf(_ledger(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        except OSError:
+            return False
+    _reserved.add(port)
+    return True
+
+
+@cache
+def _ledger() -> int:
+    """Open the file of which a locked byte is a port that is taken; raise LookupError where that cannot be.
+
+    Once for each process: closing any of its descriptors would free all its locks.
+    """
+    path = Path(tempfile.gettempdir()) / f"strongroom-ports-{os.getuid()}"
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError:
+        raise LookupError from None
 
 
 def port_is_free(port: int, *, reuse: bool = True) -> bool:
