@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -14,44 +13,11 @@ from cli.valkey import Valkey
 from common import redis as connections
 from common.clock import SystemClock
 from redis.asyncio import Redis
-from simulator import config
-from verifier.bitget.budget import BURST, CALLS_PER_MINUTE, DOUBT_S, Caller, Held, LocalBudget
-from verifier.bitget.client import open_session
+from verifier.bitget.budget import BURST, CALLS_PER_MINUTE, Caller, Held, LocalBudget
 from verifier.bitget.codes import ExchangeFailure, Group
-from verifier.bitget.reach import PATH, Reach
 from verifier.bitget.shared_budget import EGRESS, PROBE, SHUT, SharedBudget
 
-TENANT, OTHER = "t" * 26, "u" * 26
-CALLER = Caller(TENANT, "100200300")
-INFO = "GET /api/v3/account/info"  # 5 a second
-FAST = "GET /api/v3/account/assets"  # 20 a second
-SLOW = "GET /api/v2/spot/account/info"  # 1 a second
-
-
-@dataclass
-class _Address:
-    """Our address as the exchange sees it; counts how often it was asked for."""
-
-    served: bool | None = True
-    asked: int = 0
-
-    async def __call__(self) -> bool | None:
-        self.asked += 1
-        return self.served
-
-
-@dataclass
-class _Standing(SystemClock):
-    """A clock that goes on when it is told to."""
-
-    now: float = 100.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-def _budget(redis: Redis, address: _Address | None = None, **options: Any) -> SharedBudget:
-    return SharedBudget(redis, SystemClock(), address or _Address(), **options)
+from services.verifier.tests.budgets import CALLER, FAST, INFO, OTHER, SLOW, TENANT, Address, Standing, budget_on
 
 
 def _most(moments: list[float], seconds: float) -> int:
@@ -74,7 +40,7 @@ async def test_one_accounts_calls_stay_within_the_endpoints_limit_whoever_makes_
 ) -> None:
     moments: list[float] = []
     until = time.time() + 2.3
-    callers = [_take(_budget(redis), CALLER, endpoint, moments, until) for _ in range(3)]
+    callers = [_take(budget_on(redis), CALLER, endpoint, moments, until) for _ in range(3)]
     await asyncio.gather(*callers)
     assert _most(moments, 1.0) <= limit
     assert len(moments) > limit  # how near they come to it, make bench-verify measures
@@ -93,23 +59,20 @@ async def test_an_account_that_trades_gets_nearly_all_that_its_endpoint_allows_a
             calls.append((began, time.time()))
             await budget.answered(CALLER, FAST, 7)
 
-    await asyncio.gather(*(trade(_budget(redis, priority=True)) for _ in range(4) for _ in range(8)))
+    await asyncio.gather(*(trade(budget_on(redis, priority=True)) for _ in range(4) for _ in range(8)))
     for _, second in calls:
         assert sum(ended >= second and began < second + 1 for began, ended in calls) <= 20
     assert len(calls) >= 80, "slots that are kept for half a second longer than the exchange counts let 70 go"
 
 
-async def test_a_call_that_is_never_answered_keeps_its_slot_for_a_while_and_no_longer(redis: Redis) -> None:
-    budget = _budget(redis, priority=True)
+async def test_a_call_that_is_never_answered_keeps_its_slot_for_longer_than_the_exchange_counts_it(
+    redis: Redis,
+) -> None:
+    budget = budget_on(redis, priority=True)
     await budget.turn(CALLER, SLOW)
     started = time.monotonic()
     await budget.turn(CALLER, SLOW)
     assert time.monotonic() - started > 1.4
-    await budget.answered(CALLER, SLOW, 0)
-    before = await redis.zrange("sr:{budget}:slots:100200300:" + SLOW, 0, -1, withscores=True)
-    await budget.answered(CALLER, SLOW, 1)
-    after = await redis.zrange("sr:{budget}:slots:100200300:" + SLOW, 0, -1, withscores=True)
-    assert max(free for _, free in after) <= max(free for _, free in before)
 
 
 PROCESS = """
@@ -171,12 +134,12 @@ async def _give_up(tasks: list[asyncio.Task[None]]) -> None:
 async def test_a_greedy_tenant_with_a_thousand_waiting_calls_holds_no_other_up(redis: Redis) -> None:
     greedy = [
         asyncio.create_task(budget.turn(Caller(TENANT, str(number)), FAST))
-        for budget in [_budget(redis), _budget(redis)]
+        for budget in [budget_on(redis), budget_on(redis)]
         for number in range(500)
     ]
     while await redis.pttl(EGRESS) < 1400 or not _done(greedy):  # the address's burst is used up, and told so
         await asyncio.sleep(0.005)
-    other, before = _budget(redis), _done(greedy)
+    other, before = budget_on(redis), _done(greedy)
     for number in range(30):
         await other.turn(Caller(OTHER, str(number)), FAST)
     assert _done(greedy) - before <= 60
@@ -184,7 +147,7 @@ async def test_a_greedy_tenant_with_a_thousand_waiting_calls_holds_no_other_up(r
 
 
 async def test_trading_passes_while_verification_uses_all_there_is(redis: Redis) -> None:
-    verification, trading = _budget(redis), _budget(redis, priority=True)
+    verification, trading = budget_on(redis), budget_on(redis, priority=True)
     waiting = [asyncio.create_task(verification.turn(Caller(TENANT, str(n)), FAST)) for n in range(500)]
     while await redis.pttl(EGRESS) < 1400 or not _done(waiting):
         await asyncio.sleep(0.005)
@@ -196,7 +159,7 @@ async def test_trading_passes_while_verification_uses_all_there_is(redis: Redis)
 
 
 async def test_a_call_that_its_endpoint_holds_back_lets_those_behind_it_pass(redis: Redis) -> None:
-    budget = _budget(redis)
+    budget = budget_on(redis)
     await budget.turn(CALLER, SLOW)
     started = time.monotonic()
     held = asyncio.create_task(budget.turn(CALLER, SLOW))
@@ -209,7 +172,7 @@ async def test_a_call_that_its_endpoint_holds_back_lets_those_behind_it_pass(red
 
 @pytest.mark.bar(52)
 async def test_a_second_that_the_exchange_calls_spent_is_over_for_all(redis: Redis) -> None:
-    one, two = _budget(redis), _budget(redis)
+    one, two = budget_on(redis), budget_on(redis)
     await one.turn(CALLER, FAST)
     await one.answered(CALLER, FAST, 0)
     started = time.monotonic()
@@ -220,88 +183,8 @@ async def test_a_second_that_the_exchange_calls_spent_is_over_for_all(redis: Red
     assert time.monotonic() - started > 0.9
 
 
-async def test_a_refusal_makes_that_account_wait_and_no_other(redis: Redis) -> None:
-    one, two = _budget(redis), _budget(redis)
-    for _ in range(5):
-        await one.refused(CALLER, FAST, address=True)
-    started = time.monotonic()
-    held = asyncio.create_task(two.turn(CALLER, FAST))
-    await two.turn(Caller(TENANT, "another"), FAST)
-    assert not held.done()
-    await held
-    assert time.monotonic() - started > 1
-
-
-async def test_accounts_that_are_refused_shut_nobody_out_while_our_address_is_served(redis: Redis) -> None:
-    address = _Address()
-    budgets = [_budget(redis, address) for _ in range(3)]
-    for number in range(60):
-        await budgets[number % 3].refused(Caller(TENANT, str(number % 20)), FAST, address=True)
-    assert not await redis.exists(SHUT)
-    for number in range(20):
-        seconds, _ = await budgets[0].ask(Caller(OTHER, f"healthy-{number}"), FAST)
-        assert not seconds
-    assert address.asked <= 3  # once in two seconds, all processes together
-
-
-async def test_an_accounts_own_codes_never_lead_to_a_question_about_the_address(redis: Redis) -> None:
-    address = _Address(served=False)
-    for number in range(9):
-        await _budget(redis, address).refused(Caller(TENANT, str(number)), FAST, address=False)
-    assert address.asked == 0
-    assert not await redis.exists(SHUT)
-
-
-async def _shut(redis: Redis) -> _Address:
-    """Shut our address out; every budget that knows it may be told that it is served again."""
-    address = _Address(served=False)
-    for number in range(3):
-        await _budget(redis, address).refused(Caller(TENANT, str(number)), FAST, address=True)
-    assert address.asked == 1
-    return address
-
-
-async def test_an_address_that_is_shut_out_is_told_once(redis: Redis, logged: list[Any]) -> None:
-    await _shut(redis)
-    assert [entry["event"] for entry in logged] == ["address_shut_out"]
-
-
-@pytest.mark.bar(52)
-async def test_while_the_address_is_shut_out_one_probe_each_quarter_of_a_minute_is_all_that_goes(redis: Redis) -> None:
-    address = await _shut(redis)
-    for tenant in (TENANT, OTHER):
-        seconds, held = await _budget(redis, address).ask(Caller(tenant, "any"), FAST)
-        assert (held, 10 < seconds <= 15) == (Held.SHUT, True)
-    assert address.asked == 1
-    await redis.delete(PROBE)  # fifteen seconds later
-    asking = [_budget(redis, address).ask(Caller(TENANT, str(number)), FAST) for number in range(9)]
-    assert {held for _, held in await asyncio.gather(*asking)} == {Held.SHUT}
-    assert address.asked == 2
-
-
-async def test_one_answer_to_a_probe_ends_it_for_everybody(redis: Redis) -> None:
-    address = await _shut(redis)
-    address.served = True
-    await redis.pexpire(PROBE, 100)
-    calls = [_budget(redis, address).turn(Caller(tenant, "any"), FAST) for tenant in (TENANT, OTHER)]
-    await asyncio.gather(*calls)
-    assert address.asked == 2
-    assert not await redis.exists(SHUT)
-
-
-async def test_a_probe_that_tells_nothing_changes_nothing(redis: Redis) -> None:
-    address = _Address(served=None)
-    await _budget(redis, address).refused(CALLER, FAST, address=True)
-    assert not await redis.exists(SHUT)
-    await redis.delete(PROBE)
-    address = await _shut(redis)
-    address.served = None
-    await redis.delete(PROBE)
-    assert (await _budget(redis, address).ask(CALLER, FAST))[1] is Held.SHUT
-
-
 async def test_calls_that_ask_at_the_same_moment_ask_redis_together(redis: Redis) -> None:
-    budget = _budget(redis)
+    budget = budget_on(redis)
     await budget.turn(CALLER, FAST)  # the script is known from now on
     before = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
     await asyncio.gather(*(budget.turn(Caller(TENANT, str(number)), FAST) for number in range(20)))
@@ -310,7 +193,7 @@ async def test_calls_that_ask_at_the_same_moment_ask_redis_together(redis: Redis
 
 
 async def test_a_call_whose_turn_would_come_too_late_does_not_wait_for_it() -> None:
-    budget = LocalBudget(SystemClock(), _Address())
+    budget = LocalBudget(SystemClock(), Address())
     budget.hold(CALLER, FAST, 25)
     with pytest.raises(ExchangeFailure) as refused:
         await asyncio.wait_for(budget.turn(CALLER, FAST), 10)
@@ -318,7 +201,7 @@ async def test_a_call_whose_turn_would_come_too_late_does_not_wait_for_it() -> N
 
 
 async def test_values_that_nobody_of_ours_wrote_hold_no_call_up(redis: Redis) -> None:
-    budget = _budget(redis)
+    budget = budget_on(redis)
     await budget.turn(CALLER, FAST)
     keys = [key async for key in redis.scan_iter(match="sr:{budget}:*")]
     for value in ("x", "nan", "inf", "9" * 30, "-5", None):
@@ -334,7 +217,7 @@ async def test_values_that_nobody_of_ours_wrote_hold_no_call_up(redis: Redis) ->
 
 async def test_without_redis_each_process_keeps_a_tight_budget_and_comes_back(redis: Redis, valkey: Valkey) -> None:
     client = connections.connect(valkey.url)
-    budget, moments = _budget(client), []
+    budget, moments = budget_on(client), []
     await budget.turn(CALLER, FAST)
     valkey.kill()
     try:
@@ -360,8 +243,8 @@ async def _admitted(budget: LocalBudget, endpoint: str, owners: int) -> int:
 
 
 async def test_a_process_alone_keeps_the_minute_the_burst_and_the_endpoints() -> None:
-    clock = _Standing()
-    budget = LocalBudget(clock, _Address(), per_minute=6000)
+    clock = Standing()
+    budget = LocalBudget(clock, Address(), per_minute=6000)
     assert await _admitted(budget, FAST, 100) == 55
     clock.now += 0.5
     assert await _admitted(budget, FAST, 100) == 50
@@ -369,57 +252,3 @@ async def test_a_process_alone_keeps_the_minute_the_burst_and_the_endpoints() ->
     assert not (await budget.ask(CALLER, SLOW))[0]
     seconds, held = await budget.ask(CALLER, SLOW)
     assert (held, seconds > 1) == (Held.ENDPOINT, True)
-
-
-async def test_a_process_alone_rests_while_the_address_is_refused_and_goes_on_when_it_is_served() -> None:
-    clock, address = _Standing(), _Address()
-    budget = LocalBudget(clock, address)
-    for number in range(9):
-        await budget.refused(Caller(TENANT, str(number)), FAST, address=True)
-    assert address.asked == 1
-    assert not (await budget.ask(Caller(OTHER, "healthy"), FAST))[0]
-    clock.now += DOUBT_S
-    address.served = False
-    await budget.refused(CALLER, FAST, address=True)
-    assert await budget.ask(Caller(OTHER, "healthy"), FAST) == (15, Held.SHUT)
-    clock.now += 15
-    assert await budget.ask(Caller(OTHER, "healthy"), FAST) == (15, Held.SHUT)
-    clock.now += 15
-    address.served = True
-    assert not (await budget.ask(Caller(OTHER, "healthy"), FAST))[0]
-    assert address.asked == 4
-
-
-async def test_three_accounts_that_are_throttled_hold_up_nobody(bench: Any) -> None:
-    names = ("unified-sub", "classic-trader", "unified-read-only")
-    faults = [{"kind": "error", "account": name, "status": 429, "code": "429"} for name in names]
-    bench.exchange.faults.replace(config.faults(faults))
-    throttled = [bench.vault.bind(bench.exchange.named(name)) for name in names]
-    outcomes = await asyncio.gather(*(bench.verify(binding) for binding in throttled))
-    assert not any(outcome.verified for outcome in outcomes)
-    assert (await bench.verify(bench.vault.bind(bench.exchange.named("unified-trader")))).verified
-    assert not await bench.redis.exists(SHUT)
-
-
-@pytest.mark.bar(52)
-async def test_an_address_that_is_refused_everywhere_rests_until_a_probe_is_answered(bench: Any) -> None:
-    async with open_session() as session:
-        budget = SharedBudget(bench.redis, SystemClock(), Reach(session, bench.url))
-        bench.fault(kind="storm")
-        await budget.refused(CALLER, FAST, address=True)
-    assert await bench.redis.exists(SHUT)
-    bench.exchange.faults.replace(())
-    bench.exchange.log.clear()
-    await bench.redis.pexpire(PROBE, 200)
-    assert (await bench.verify(bench.vault.bind(bench.exchange.named("unified-trader")))).verified
-    assert not await bench.redis.exists(SHUT)
-    assert bench.exchange.log[0].target == PATH
-
-
-async def test_what_is_no_clear_answer_says_nothing_of_the_address(bench: Any) -> None:
-    async with open_session() as session:
-        reach = Reach(session, bench.url)
-        assert await reach() is True
-        for fault, served in (("storm", False), ("html", None), ("reset", None), ("empty", None)):
-            bench.fault(kind=fault, status=502 if fault == "html" else 0)
-            assert await reach() is served
