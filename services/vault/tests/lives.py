@@ -133,6 +133,8 @@ class Nemesis:
             self.done[harm.__name__.strip("_")] += 1
             self._wire.heal()
         self._lives.kill()
+        while self._lives.alive:  # what dies still has its ports, and nobody would begin another life
+            await asyncio.sleep(0.01)
         self._lives.begin()
 
     async def _some_work(self) -> None:
